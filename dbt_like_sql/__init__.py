@@ -1,0 +1,1 @@
+"""SQL models, one file each."""

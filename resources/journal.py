@@ -1,0 +1,248 @@
+"""The journal: every paid answer on disk before it is used.
+
+One append-only segment per process under ``<home>/journal/<dataset>/<batch>/``; a line is a checksum and the canonical
+JSON of one answer. Which answers are worth keeping and what they mean is decided in `resources.llm`.
+"""
+
+import asyncio
+import hashlib
+import os
+import queue
+import secrets
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from synth_assets.canonical import canonical_json
+from synth_assets.domain.ports import Answer
+from synth_assets.errors import IntegrityError, StoppedError, UsageError
+
+GROUP_RECORDS = 32
+"""Records that share one fdatasync at most; more gave no gain."""
+
+GROUP_S = 0.015
+"""Longest time the first record of a group waits for company, in seconds."""
+
+CHECKSUM_LENGTH = 16
+
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+@dataclass(frozen=True)
+class _Item:
+    call_id: str
+    answer: Answer
+    line: bytes
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[None]
+
+
+class Journal:
+    """The paid answers of one batch: those of earlier processes to read, those of this one to append.
+
+    A record counts from the moment it is on disk; `get` never returns one that is not. The segment is written by a
+    thread of its own, so the event loop never waits for the disk.
+    """
+
+    def __init__(self, folder: Path, answers: dict[str, Answer]) -> None:
+        self._folder = folder
+        self._answers = answers
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._failure: StoppedError | None = None
+        self._is_closed = False
+
+    @classmethod
+    def open(cls, home: Path, dataset: str, batch: str) -> "Journal":
+        """Read every segment of a batch; nothing is created before the first append.
+
+        Raises:
+            IntegrityError: a line that is not the torn end of a segment has the wrong checksum.
+            UsageError: the dataset or batch is no name of a folder.
+        """
+        for name in (dataset, batch):
+            if not name or name.startswith(".") or Path(name).name != name:
+                raise UsageError(
+                    f"{name!r} cannot name a folder", where="the journal", fix="use letters, digits, - and _"
+                )
+        folder = home / "journal" / dataset / batch
+        answers: dict[str, Answer] = {}
+        for segment in sorted(folder.glob("*.jsonl")):
+            for call_id, answer in _read(segment):
+                answers.setdefault(call_id, answer)
+        return cls(folder, answers)
+
+    def get(self, call_id: str) -> Answer | None:
+        """Return the answer paid for this call, None if none is on disk."""
+        return self._answers.get(call_id)
+
+    async def append(self, request_id: str, answer: Answer) -> None:
+        """Return when the answer is on disk; of several answers to one call the first stays.
+
+        Raises:
+            StoppedError: it could not be written; nothing that was on disk is lost.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._is_closed:
+            raise RuntimeError("append to a closed journal")
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_groups, name="journal", daemon=True)
+            self._writer.start()
+        loop = asyncio.get_running_loop()
+        item = _Item(answer.call_id, answer, encode(request_id, answer), loop, loop.create_future())
+        self._queue.put(item)
+        await item.done
+
+    def close(self) -> None:
+        """Write what is still queued and close the segment; may be called twice."""
+        self._is_closed = True
+        if self._writer is not None:
+            self._queue.put(None)
+            self._writer.join()
+            self._writer = None
+
+    def _write_groups(self) -> None:
+        segment: _Segment | None = None
+        while group := self._next_group():
+            try:
+                if self._failure is None:
+                    segment = segment or _Segment(self._folder)
+                    segment.write(b"".join(item.line for item in group))
+            except OSError as error:
+                self._failure = _disk_stop(error, self._folder)
+            if self._failure is None:
+                for item in group:
+                    self._answers.setdefault(item.call_id, item.answer)
+            _settle(group, self._failure)
+        if segment is not None:
+            segment.close()
+
+    def _next_group(self) -> list[_Item]:
+        """Wait for a record, then briefly for others; empty once the journal is closed."""
+        first = self._queue.get()
+        if first is None:
+            return []
+        group, until = [first], time.monotonic() + GROUP_S
+        while len(group) < GROUP_RECORDS:
+            try:
+                item = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if item is None:
+                self._queue.put(None)  # close after this group
+                break
+            group.append(item)
+        return group
+
+
+class _Segment:
+    """The file this process appends to; created, with its folders, by the first record."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        path = folder / f"{started}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._durable_bytes = 0
+        for parent in (folder, *folder.parents[:3]):  # batch, dataset, journal, home: any of them may be new
+            _sync_folder(parent)
+
+    def write(self, data: bytes) -> None:
+        """Append and sync; on failure the file is cut back to what was durable."""
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+            _sync(self._file)
+        except OSError:
+            with suppress(OSError):  # if even that fails, readers ignore the torn tail
+                os.ftruncate(self._file, self._durable_bytes)
+            raise
+        self._durable_bytes += len(data)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def encode(request_id: str, answer: Answer) -> bytes:
+    """Return the journal line of an answer: checksum, space, canonical JSON, newline."""
+    body = canonical_json({"request_id": request_id, "answer": asdict(answer)})
+    return _checksum(body) + b" " + body + b"\n"
+
+
+def decode(line: bytes) -> Answer | None:
+    """Return the answer of a journal line, None if the line is not what was written."""
+    checksum, _, body = line.rstrip(b"\n").partition(b" ")
+    if not line.endswith(b"\n") or _checksum(body) != checksum:
+        return None
+    fields: dict[str, Any] = orjson.loads(body)["answer"]
+    logprob = fields["mean_logprob"]
+    fields["mean_logprob"] = None if logprob is None else float(logprob)
+    fields["latency_s"] = float(fields["latency_s"])
+    fields["generated_at"] = datetime.fromisoformat(fields["generated_at"])
+    return Answer(**fields)
+
+
+def _read(segment: Path) -> list[tuple[str, Answer]]:
+    """Read a segment; broken lines are forgiven only where no whole line follows, as a crash leaves them."""
+    records: list[tuple[str, Answer]] = []
+    broken: int | None = None
+    with segment.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            answer = decode(line)
+            if answer is None:
+                broken = broken or number
+            elif broken is not None:
+                raise IntegrityError(
+                    "a line of the journal is not what was written",
+                    where=f"{segment}, line {broken}",
+                    fix="restore the segment from a backup; without one, delete that line and its answer is paid again",
+                )
+            else:
+                records.append((answer.call_id, answer))
+    return records
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest()[:CHECKSUM_LENGTH].encode()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _disk_stop(error: OSError, folder: Path) -> StoppedError:
+    return StoppedError(
+        f"an answer could not be journaled: {error.strerror or type(error).__name__}",
+        where=str(folder),
+        fix="free disk space there, then run the same command again; what is journaled stays",
+    )
+
+
+def _settle(group: list[_Item], failure: StoppedError | None) -> None:
+    """Tell the waiting coroutines, one wake-up per event loop and group."""
+    for loop in {item.loop for item in group}:
+        futures = [item.done for item in group if item.loop is loop]
+        with suppress(RuntimeError):  # the loop was closed while the group was written: nobody waits any more
+            loop.call_soon_threadsafe(_resolve, futures, failure)
+
+
+def _resolve(futures: list[asyncio.Future[None]], failure: StoppedError | None) -> None:
+    for future in futures:
+        if future.done():
+            continue
+        if failure is None:
+            future.set_result(None)
+        else:
+            future.set_exception(failure)

@@ -1,0 +1,111 @@
+"""A DuckDB connection with DuckLake attached, loaded from wheels: nothing fetched, nothing written home."""
+
+import importlib.util
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from synth_assets.errors import IntegrityError, StoppedError
+from synth_assets.tables import TABLES, Table
+
+EXTENSIONS = ("sqlite_scanner", "postgres_scanner", "ducklake")
+SQL_TYPES = {
+    pl.String: "VARCHAR",
+    pl.Int64: "BIGINT",
+    pl.Float64: "DOUBLE",
+    pl.Boolean: "BOOLEAN",
+    pl.Datetime: "TIMESTAMPTZ",
+}
+POSTGRES = ("postgresql://", "postgresql+psycopg2://")
+
+
+def connect(catalog: str, home: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """Return a connection whose default database is the lake, with every table of the contract.
+
+    Args:
+        catalog: empty for SQLite under ``home``, or a ``postgresql+psycopg2://`` URL.
+        home: SYNTH_HOME; the lake's data files live in ``home/lake``.
+        read_only: attach without the right to write.
+
+    Raises:
+        StoppedError: the catalog cannot be reached.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
+    needed = EXTENSIONS if is_postgres(catalog) else ("sqlite_scanner", "ducklake")
+    for name in needed:
+        connection.execute(f"LOAD '{_extension(name)}'")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
+    # What the lake is asked is small: with more threads a read costs twice the CPU, most of it spent waiting in turns.
+    connection.execute("SET threads = 1")
+    try:
+        connection.execute(_attach(catalog, home, read_only=read_only))
+        connection.execute("USE lake")
+        if not read_only:
+            _create_missing(connection)
+    except duckdb.Error as error:
+        raise StoppedError(
+            f"the lake's catalog cannot be opened ({type(error).__name__})",
+            where="SYNTH_CATALOG" if catalog else str(home / "catalog.sqlite"),
+            fix="check that the database runs, that the address is right and that the disk has room",
+        ) from None
+    return connection
+
+
+def is_postgres(catalog: str) -> bool:
+    """Whether a catalog address means Postgres."""
+    return catalog.startswith(POSTGRES)
+
+
+def _extension(name: str) -> Path:
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    file = Path(folders[0] if folders else ".") / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+    if not file.is_file():
+        raise IntegrityError(
+            f"DuckDB's extension {name} for version {duckdb.__version__} is not installed",
+            where=str(file),
+            fix="run `make demo`",
+        )
+    return file
+
+
+def _attach(catalog: str, home: Path, *, read_only: bool) -> str:
+    data = home / "lake"
+    options = [f"DATA_PATH '{_quoted(data)}/'", "OVERRIDE_DATA_PATH true"]
+    if read_only:
+        options.append("READ_ONLY")
+    if is_postgres(catalog):
+        plain = "postgresql://" + catalog.split("://", 1)[1]
+        return f"ATTACH 'ducklake:postgres:{_quoted(plain)}' AS lake ({', '.join(options)})"
+    options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 10000"]
+    return f"ATTACH 'ducklake:sqlite:{_quoted(home / 'catalog.sqlite')}' AS lake ({', '.join(options)})"
+
+
+def _quoted(value: object) -> str:
+    return str(value).replace("'", "''")
+
+
+def _create_missing(connection: duckdb.DuckDBPyConnection) -> None:
+    present = {
+        row[0]
+        for row in connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
+    }
+    missing = [table for table in TABLES.values() if table.name not in present]
+    if not missing:
+        return
+    connection.execute("BEGIN")
+    for table in missing:
+        connection.execute(ddl(table))
+    connection.execute("COMMIT")
+
+
+def ddl(table: Table) -> str:
+    """Return the CREATE statement of a table; the contract is the only source of its columns."""
+    columns = ", ".join(
+        f'"{column.name}" {SQL_TYPES[column.dtype.base_type()]}{"" if column.nullable else " NOT NULL"}'
+        for column in table.columns
+    )
+    return f"CREATE TABLE IF NOT EXISTS {table.name} ({columns})"

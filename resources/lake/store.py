@@ -1,0 +1,257 @@
+"""Reading and committing: every step is one DuckLake transaction with one audit entry."""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from getpass import getuser
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import filelock
+import polars as pl
+
+from resources.lake.connection import connect, is_postgres
+from resources.objects import ObjectFiles, disk_full
+from synth_assets.canonical import digest, stored_json
+from synth_assets.domain.transactions import Change, Commit, Receipt, StoredObject, Swap
+from synth_assets.errors import RefusedError, StoppedError
+from synth_assets.tables import TABLES
+
+FIRST_HEAD = "0" * 64
+LOCK_WAIT_S = 120
+ADVISORY_LOCK = 0x5359_4E54
+"""Key of the commit section on Postgres."""
+
+
+class _Stream:
+    """Hands a frame to DuckDB through Arrow's C interface, without pyarrow."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self._frame = frame
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._frame.__arrow_c_stream__(requested_schema)
+
+
+class DuckLake:
+    """The `Lake` port on DuckLake; one connection per instance, safe to share between threads."""
+
+    def __init__(self, home: Path, catalog: str, actor: str) -> None:
+        self.home = home
+        self.catalog = catalog
+        self.actor = actor
+        self.objects = ObjectFiles(home / "objects")
+        self._mutex = threading.RLock()
+        home.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            self._connection = connect(catalog, home)
+
+    def close(self) -> None:
+        """Let go of the catalog."""
+        with self._mutex:
+            self._connection.close()
+
+    def read(self, table: str, **equals: Any) -> pl.DataFrame:
+        """Return matching rows typed by contract; see `Lake.read`."""
+        condition, values = _condition(equals)
+        columns = ", ".join(f'"{name}"' for name in TABLES[table].dtypes)
+        with self._mutex:
+            try:
+                relation = self._connection.sql(f"SELECT {columns} FROM lake.{table}{condition}", params=values)
+                return pl.DataFrame(relation).cast(TABLES[table].dtypes)
+            except duckdb.ProgrammingError:
+                raise  # a mistake of ours, not of the disk or the catalog
+            except duckdb.Error as error:
+                raise self._translated(error, "be read") from None
+
+    def put(self, data: bytes, suffix: str) -> StoredObject:
+        """Store payload bytes."""
+        return self.objects.put(data, suffix)
+
+    def put_frame(self, frame: pl.DataFrame) -> StoredObject:
+        """Store a frame as Parquet payload."""
+        buffer = BytesIO()
+        frame.write_parquet(buffer, compression="zstd", statistics=False)
+        return self.objects.put(buffer.getvalue(), ".parquet")
+
+    def get(self, object_sha256: str, suffix: str) -> bytes:
+        """Return payload bytes, checked against their name."""
+        return self.objects.get(object_sha256, suffix)
+
+    def payload(self, kind: str, schema: Mapping[str, pl.DataType], **equals: Any) -> pl.DataFrame:
+        """Return all Parquet payload of a kind as one frame, in the order it was stored."""
+        named = self.read("objects", kind=kind, **equals).sort("stored_at", "object_sha256")
+        parts = [pl.read_parquet(self.get(sha, ".parquet")) for sha in named["object_sha256"]]
+        return pl.concat([pl.DataFrame(schema=schema), *parts]) if parts else pl.DataFrame(schema=schema)
+
+    def commit(self, commit: Commit) -> Receipt:
+        """Apply a commit; see `Lake.commit`."""
+        with self._mutex, self._alone():
+            done = self.read("audit_log", dataset=commit.dataset, commit_key=commit.key)
+            if done.height:
+                return Receipt(seq=done["seq"][0], entry_sha256=done["entry_sha256"][0], was_replayed=True)
+            try:
+                self._connection.execute("BEGIN")
+                receipt = self._apply(commit)
+                self._connection.execute("COMMIT")
+            except (duckdb.Error, OSError) as error:
+                self._undo()
+                raise self._translated(error, "commit") from None
+            except BaseException:
+                self._undo()
+                raise
+            return receipt
+
+    def _apply(self, commit: Commit) -> Receipt:
+        now = datetime.now(UTC)
+        for swap in commit.swaps:
+            self._swap(swap)
+        receipt, entry = self._entry(commit, now)
+        for change in commit.changes:
+            self._change(change, receipt.seq)
+        self._name_payload(commit, now)
+        self._change(Change("audit_log", entry))
+        message = {"dataset": commit.dataset, "key": commit.key, "run_id": commit.run_id}
+        self._connection.execute(
+            "CALL lake.set_commit_message(?, ?, extra_info => ?)", [self.actor, commit.action, stored_json(message)]
+        )
+        return receipt
+
+    def _swap(self, swap: Swap) -> None:
+        condition, values = _condition(swap.where)
+        names = list(swap.expect) or list(swap.where)
+        found = self._connection.execute(
+            f"SELECT {', '.join(names)} FROM lake.{swap.table}{condition}", values
+        ).fetchall()
+        if found != [tuple((swap.expect or swap.where).values())]:
+            raise RefusedError(
+                swap.otherwise, where=f"{swap.table} {dict(swap.where)}", fix="look at `synth status`, then try again"
+            )
+        if swap.set:
+            pairs = ", ".join(f'"{name}" = ?' for name in swap.set)
+            self._connection.execute(f"UPDATE lake.{swap.table} SET {pairs}{condition}", [*swap.set.values(), *values])
+
+    def _change(self, change: Change, seq: int = 0) -> None:
+        table = TABLES[change.table]
+        if change.replaces is not None:
+            condition, values = _condition(change.replaces)
+            self._connection.execute(f"DELETE FROM lake.{table.name}{condition}", values)
+        if change.rows.height:
+            rows = change.rows
+            if "commit_seq" in table.dtypes:
+                rows = rows.with_columns(pl.lit(seq).alias("commit_seq"))
+            rows = rows.select(list(table.dtypes)).cast(table.dtypes)
+            self._connection.register("incoming", _Stream(rows))
+            self._connection.execute(f"INSERT INTO lake.{table.name} SELECT * FROM incoming")
+            self._connection.unregister("incoming")
+
+    def _name_payload(self, commit: Commit, now: datetime) -> None:
+        if not commit.payload:
+            return
+        wanted = {(kind, batch, stored.sha256): stored for kind, batch, stored in commit.payload}
+        named = [sha for _, _, sha in wanted]
+        known = self.read("objects", dataset=commit.dataset, object_sha256=named)
+        there = set(zip(known["kind"], known["batch"], known["object_sha256"], strict=True))
+        rows = [
+            {
+                "dataset": commit.dataset,
+                "batch": batch,
+                "kind": kind,
+                "object_sha256": stored.sha256,
+                "suffix": stored.suffix,
+                "num_bytes": stored.num_bytes,
+                "stored_at": now,
+            }
+            for (kind, batch, _), stored in wanted.items()
+            if (kind, batch, stored.sha256) not in there
+        ]
+        self._change(Change("objects", TABLES["objects"].frame(rows)))
+
+    def _entry(self, commit: Commit, now: datetime) -> tuple[Receipt, pl.DataFrame]:
+        """Take the next place in the dataset's chain and return the entry that stands there."""
+        head = self._connection.execute(
+            "SELECT audit_seq, audit_sha256 FROM lake.heads WHERE dataset = ?", [commit.dataset]
+        ).fetchone()
+        seq, previous = (head[0] + 1, head[1]) if head else (1, FIRST_HEAD)
+        entry = {
+            "dataset": commit.dataset,
+            "seq": seq,
+            "previous_sha256": previous,
+            "commit_key": commit.key,
+            "action": commit.action,
+            "actor": self.actor,
+            "run_id": commit.run_id,
+            "details": stored_json(dict(commit.details)),
+        }
+        hashed = digest({**entry, "entered_at": now.isoformat()})
+        if head:
+            self._connection.execute(
+                "UPDATE lake.heads SET audit_seq = ?, audit_sha256 = ? WHERE dataset = ?", [seq, hashed, commit.dataset]
+            )
+        else:
+            row = {"dataset": commit.dataset, "head_version": 0, "audit_seq": seq, "audit_sha256": hashed}
+            self._change(Change("heads", TABLES["heads"].frame([row])))
+        frame = TABLES["audit_log"].frame([{**entry, "entry_sha256": hashed, "entered_at": now}])
+        return Receipt(seq=seq, entry_sha256=hashed, was_replayed=False), frame
+
+    def _undo(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except duckdb.Error:
+            # A failed COMMIT has already ended the transaction; there is nothing left to undo.
+            return
+
+    def _translated(self, error: Exception, failed_to: str) -> StoppedError:
+        text = str(error).lower()
+        if any(sign in text for sign in ("no space", "disk is full", "file too large", "could not write", "disk full")):
+            return disk_full(self.home)
+        return StoppedError(
+            f"the lake could not {failed_to} ({type(error).__name__}); nothing was changed",
+            where="SYNTH_CATALOG" if self.catalog else str(self.home / "catalog.sqlite"),
+            fix="run the same command again; if it persists, check the catalog and the disk",
+        )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the commit section: SQLite catalogs refuse writers that overlap."""
+        lock = filelock.FileLock(self.home / "catalog.lock", timeout=LOCK_WAIT_S)
+        try:
+            with lock:
+                yield
+        except filelock.Timeout:
+            raise StoppedError(
+                f"another process has been committing for {LOCK_WAIT_S} s",
+                where=str(self.home / "catalog.lock"),
+                fix="try again later",
+            ) from None
+
+
+def open_lake(home: Path, environ: Mapping[str, str] | None = None) -> DuckLake:
+    """Open the lake of a SYNTH_HOME, creating it when it is new.
+
+    Args:
+        home: SYNTH_HOME.
+        environ: where SYNTH_CATALOG and SYNTH_ACTOR are looked up; the process's own by default.
+    """
+    variables = os.environ if environ is None else environ
+    catalog = variables.get("SYNTH_CATALOG", "")
+    return DuckLake(home, catalog if is_postgres(catalog) else "", variables.get("SYNTH_ACTOR") or getuser())
+
+
+def _condition(equals: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """Return a WHERE clause and its parameters; a list means any of, None means null."""
+    parts, values = [], []
+    for name, value in equals.items():
+        if value is None:
+            parts.append(f'"{name}" IS NULL')
+        elif isinstance(value, list | tuple | set):
+            parts.append(f'"{name}" IN (SELECT unnest(?))')
+            values.append(list(value))
+        else:
+            parts.append(f'"{name}" = ?')
+            values.append(value)
+    return (" WHERE " + " AND ".join(parts) if parts else ""), values

@@ -1,0 +1,139 @@
+"""One stay at an endpoint: open it, send what is open, mend it when it breaks, leave."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from resources.journal import Journal
+from resources.llm.answers import BrokenError, Choice, Fault, NotConnectedError, OversizedError, meaning
+from resources.llm.ledger import Ledger
+from resources.llm.limits import STOPS, Patience, Purse, Row
+from resources.llm.provider import Address
+from resources.llm.schedule import Schedule
+from synth_assets.domain.ports import Call, Ending, Provider, Stop
+from synth_assets.errors import StoppedError
+from synth_assets.vocabulary import QuarantineReason
+
+if TYPE_CHECKING:
+    from resources.llm.wire import Wire
+
+
+class Endpoint(Protocol):
+    """Where a provider is to be found."""
+
+    def open(self) -> Address:
+        """Return the address, ready to take requests; raises StoppedError if it cannot be."""
+
+    def mend(self) -> Address:
+        """Return the address to go on with after a connection failed; raises StoppedError if there is none."""
+
+    def close(self) -> None:
+        """Say that it is not needed now."""
+
+
+class Run:
+    """Sends the open rows of a ledger; single use.
+
+    Attributes:
+        stop: why it ended early, None if it did not.
+        paid_now: calls answered over the network.
+    """
+
+    def __init__(
+        self, ledger: Ledger, journal: Journal, *, provider: Provider, endpoint: Endpoint, patience: Patience
+    ) -> None:
+        self._ledger, self._journal = ledger, journal
+        self._provider, self._endpoint, self._patience = provider, endpoint, patience
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._schedule: Schedule | None = None
+        self._wire: Wire | None = None
+        self._mending = asyncio.Lock()
+        self.stop: Stop | None = None
+        self.paid_now = 0
+
+    def interrupt(self) -> None:
+        """Ask the run to stop now; may be called from a signal handler or another thread."""
+        self.stop = self.stop or self._stop(QuarantineReason.STOPPED, STOPS[QuarantineReason.STOPPED])
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._pass_on_interrupt)
+
+    async def work(self, spend_limit_usd: float | None) -> None:
+        """Send the open rows until all ended or something stops the run."""
+        self._loop = asyncio.get_running_loop()
+        if spend_limit_usd is not None and self._provider.price is None:
+            fix = f"add generator.prices.{self._provider.model} to the recipe, or remove `budget_usd`"
+            self.stop = self._stop(QuarantineReason.BUDGET_SPENT, f"a budget needs a price: {fix}")
+            return
+        try:
+            address, _ = await asyncio.gather(asyncio.to_thread(self._endpoint.open), asyncio.to_thread(_load_sdk))
+        except StoppedError as error:
+            self.stop = self.stop or Stop(QuarantineReason.UNREACHABLE, error.where, error.fix)
+            return
+        if self.stop is None:
+            await self._send_all(address, Purse(self._provider, spend_limit_usd))
+
+    async def send(self, call: Call) -> Choice | Fault:
+        """Make one try over the present connection; see `schedule.Sender`."""
+        wire = self._wire
+        assert wire is not None  # noqa: S101 - set before the schedule runs
+        try:
+            reply = await wire.post(call)
+        except OversizedError:
+            return Fault(QuarantineReason.MALFORMED_ANSWER)
+        except (NotConnectedError, BrokenError) as error:
+            await self._mend(wire)
+            is_sent = isinstance(error, BrokenError)
+            return Fault(QuarantineReason.CONNECTION_FAILED, is_passing=True, is_sent=is_sent)
+        return meaning(reply, self._provider.mode, now=datetime.now(UTC))
+
+    async def _send_all(self, address: Address, purse: Purse) -> None:
+        self._wire = self._connect(address)
+        self._schedule = Schedule(
+            self._ledger.open_rows,
+            sender=self,
+            journal=self._journal,
+            patience=self._patience,
+            purse=purse,
+            where=self._where(),
+            ended=self._settle,
+        )
+        try:
+            await self._schedule.run()
+        finally:
+            self.stop, self.paid_now = self._schedule.stop, self._schedule.paid_now
+            await self._wire.close()
+
+    async def _mend(self, broken: "Wire") -> None:
+        async with self._mending:
+            if self._wire is not broken:
+                return  # another try has mended it
+            address = await asyncio.to_thread(self._endpoint.mend)
+            if address != broken.address:
+                self._wire = self._connect(address)
+                await broken.close()
+
+    def _connect(self, address: Address) -> "Wire":
+        from resources.llm.wire import Wire
+
+        return Wire(address, self._provider)
+
+    def _settle(self, row: Row, ending: Ending) -> None:
+        try:
+            self._ledger.settle(row, ending)
+        except KeyboardInterrupt:  # raised by `progress`
+            self.interrupt()
+
+    def _pass_on_interrupt(self) -> None:
+        if self._schedule is not None and self.stop is not None:
+            self._schedule.interrupt(self.stop)
+
+    def _where(self) -> str:
+        return f"{self._provider.name}, model {self._provider.model}"
+
+    def _stop(self, reason: QuarantineReason, fix: str) -> Stop:
+        return Stop(reason, self._where(), fix)
+
+
+def _load_sdk() -> None:
+    """Import openai while the endpoint opens."""
+    import resources.llm.wire  # noqa: F401 - imported for its effect

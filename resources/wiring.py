@@ -1,0 +1,113 @@
+"""Dagster resources: configuration here, behaviour in the adapters they return; assets see only the ports."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from resources.claims import Claims
+from resources.embedder import MiniLMEmbedder
+from resources.lake import DuckLake, leased_lake
+from resources.llm import make_generator
+from resources.orphans import end_orphans, process_tags
+from resources.places import synth_home
+from resources.real_data import read_real_data
+from synth_assets.domain.ports import Embedder, Generator, LabelledTexts, RealData
+from synth_assets.recipe.model import RecipeModel
+
+HOME = Field(default="", description="SYNTH_HOME; empty reads the environment.")
+
+
+class LakeResource(dg.ConfigurableResource[DuckLake]):
+    """Which lake; assets receive a `Lake`."""
+
+    home: str = HOME
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[DuckLake]:
+        """Open the lake for a run and close it afterwards."""
+        with leased_lake(_home(self.home)) as lake:
+            yield lake
+
+
+class ClaimsResource(dg.ConfigurableResource[Claims]):
+    """Claims of a run: taken before the first request, given back when the run ends, freed if its process dies."""
+
+    home: str = HOME
+    lake: dg.ResourceDependency[DuckLake]
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Claims]:
+        """Hand out claims for the length of a run."""
+        instance = context.instance
+        if context.run is not None and instance is not None:
+            instance.add_run_tags(context.run.run_id, process_tags())
+        claims = Claims(self.lake, _home(self.home), on_claim=partial(_end_orphans, instance))
+        try:
+            yield claims
+        finally:
+            claims.release()
+
+
+class Generators:
+    """Opens the model a recipe asks for."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    @contextmanager
+    def open(self, model: RecipeModel) -> Iterator[Generator]:
+        """Yield the generator of a recipe; nothing is started before the first call is sent."""
+        generator = make_generator(model.generator, home=self._home, environ=os.environ)
+        try:
+            yield generator
+        finally:
+            generator.close()
+
+
+class GeneratorsResource(dg.ConfigurableResource[Generators]):
+    """Where models come from: the embedded one, or the endpoint in SYNTH_LLM_BASE_URL."""
+
+    home: str = HOME
+
+    def create_resource(self, context: dg.InitResourceContext) -> Generators:
+        """Return the models of this home."""
+        return Generators(_home(self.home))
+
+
+class EmbedderResource(dg.ConfigurableResource[Embedder]):
+    """The sentence embedder; assets receive an `Embedder`."""
+
+    threads: int = Field(default=1, ge=1, description="Threads of the runtime; more than the free cores is slower.")
+
+    def create_resource(self, context: dg.InitResourceContext) -> Embedder:
+        """Load the weights once per run."""
+        return MiniLMEmbedder(threads=self.threads)
+
+
+class RealDataReader:
+    """Reads the real data a recipe is measured on; it has no configuration, so it is a resource as it is."""
+
+    def read(self, model: RecipeModel) -> RealData | None:
+        """Return the data, or None for a recipe that names none."""
+        if model.real_data is None:
+            return None
+        return read_real_data(model.real_data.reader, test_rows=model.real_data.test_rows)
+
+    def protected(self, model: RecipeModel) -> LabelledTexts:
+        """Return the rows no sample may resemble; empty for a recipe without real data."""
+        real = self.read(model)
+        return real.protected if real else LabelledTexts.empty()
+
+
+def _end_orphans(instance: dg.DagsterInstance | None, dataset: str, batch: str) -> None:
+    if instance is not None:
+        end_orphans(instance, dataset=dataset, batch=batch)
+
+
+def _home(configured: str) -> Path:
+    return Path(configured).expanduser().absolute() if configured else synth_home()

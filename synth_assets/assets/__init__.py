@@ -1,0 +1,1 @@
+"""Dagster assets: thin shells around the stages, built for every dataset by one factory."""

@@ -1,0 +1,236 @@
+"""The assets of a batch: from registered inputs to training examples."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from resources.claims import Claims
+from resources.lake import DuckLake
+from resources.progress import announce
+from resources.wiring import Generators, RealDataReader
+from synth_assets.assets.partitions import batches_of, key_of
+from synth_assets.assets.report import check_specs, clearly, column_schema, metadata_of, preview, report
+from synth_assets.domain.ports import Embedder
+from synth_assets.recipe.loader import Recipe
+from synth_assets.stages import generation, judgement
+from synth_assets.stages.inputs import register_seeds, register_templates
+from synth_assets.stages.work import Work
+from synth_assets.vocabulary import Stage
+
+LOG_EVERY = 50
+"""Requests between two lines in a run's log."""
+
+
+class PlanConfig(dg.Config):
+    """What a person may ask of a plan."""
+
+    regenerate: bool = Field(default=False, description="Generate anew; the old samples are superseded.")
+    accept: int = Field(default=0, ge=0, description="Another promise than the batch has; 0 keeps it.")
+
+
+def now() -> datetime:
+    """Return the time; the one place where the stages get it from."""
+    return datetime.now(UTC)
+
+
+def work_on(recipe: Recipe, context: dg.AssetExecutionContext, lake: DuckLake, claims: Claims) -> Work:
+    """Claim the run's batch and return its bench, under the promise the batch was opened with."""
+    batch = context.partition_key
+    claim = claims.hold(recipe.model, batch)
+    promised = lake.read("batches", dataset=recipe.dataset, batch=batch)["promised"][0]
+    return Work(recipe.promising(promised), batch, lake, claim, context.run.run_id, now)
+
+
+def input_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
+    """Return the assets that register what a dataset is made of."""
+    common = shared(recipe)
+
+    @dg.asset(
+        key=key_of(recipe.dataset, "prompt_templates"),
+        description="Every version of every prompt template; changed text under an old version is refused.",
+        kinds={"jinja", "duckdb"},
+        code_version=recipe.sha256[:12],
+        metadata={"dagster/column_schema": column_schema("prompt_templates")},
+        output_required=False,
+        **common,
+    )
+    @clearly
+    def prompt_templates(context: dg.AssetExecutionContext, lake: dg.ResourceParam[DuckLake]) -> Iterator[Any]:
+        facts = register_templates(recipe, lake, run_id=context.run.run_id, at=now())
+        rows = lake.read("prompt_templates", dataset=recipe.dataset)
+        shown = preview(rows, ["prompt_name", "prompt_version", "mode", "template_sha256"])
+        metadata = {**metadata_of(facts), "dagster/row_count": rows.height, "preview": shown}
+        yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(facts["digest"][:32]))
+
+    @dg.asset(
+        key=key_of(recipe.dataset, "seeds"),
+        description="The rows of the seed tables that prompts draw from.",
+        kinds={"jsonl", "duckdb"},
+        code_version=recipe.sha256[:12],
+        metadata={"dagster/column_schema": column_schema("seeds")},
+        output_required=False,
+        **common,
+    )
+    @clearly
+    def seeds(context: dg.AssetExecutionContext, lake: dg.ResourceParam[DuckLake]) -> Iterator[Any]:
+        facts = register_seeds(recipe, lake, run_id=context.run.run_id, at=now())
+        metadata = {**metadata_of(facts), "dagster/row_count": facts["rows"]}
+        yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(facts["digest"][:32]))
+
+    return [prompt_templates, seeds]
+
+
+def shared(recipe: Recipe) -> dict[str, Any]:
+    """Return what all assets of a dataset have in common."""
+    return {"group_name": recipe.dataset, "owners": recipe.model.owners}
+
+
+def stage_asset(
+    recipe: Recipe, stage: Stage, *, after: str, table: str, kinds: set[str], description: str
+) -> Callable[..., Any]:
+    """Return the decorator of a gated batch stage."""
+    key, partitions = key_of(recipe.dataset, stage), batches_of(recipe.model)
+    return dg.asset(
+        key=key,
+        deps=[key_of(recipe.dataset, after)],
+        partitions_def=partitions,
+        description=description,
+        kinds=kinds,
+        code_version=recipe.sha256[:12],
+        check_specs=check_specs(stage, key, partitions),
+        metadata={"dagster/column_schema": column_schema(table)},
+        output_required=False,
+        **shared(recipe),
+    )
+
+
+def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
+    """Return the two stages that may pay."""
+
+    @dg.asset(
+        key=key_of(recipe.dataset, Stage.GENERATION_PLAN),
+        deps=[key_of(recipe.dataset, "prompt_templates"), key_of(recipe.dataset, "seeds")],
+        partitions_def=batches_of(recipe.model),
+        description="The requests of the batch, planned once and stored; a short batch gets another attempt.",
+        kinds={"polars", "duckdb"},
+        code_version=recipe.sha256[:12],
+        metadata={"dagster/column_schema": column_schema("requests")},
+        output_required=False,
+        **shared(recipe),
+    )
+    @clearly
+    def generation_plan(
+        context: dg.AssetExecutionContext,
+        config: PlanConfig,
+        lake: dg.ResourceParam[DuckLake],
+        claims: dg.ResourceParam[Claims],
+        generators: dg.ResourceParam[Generators],
+    ) -> Iterator[Any]:
+        work = work_on(recipe, context, lake, claims)
+        with generators.open(recipe.model) as generator:
+            finished = generation.plan(
+                work, generator.provider, regenerate=config.regenerate, promise=config.accept or None
+            )
+        rows = lake.read("requests", **work.here).sort("attempt", "ordinal")
+        yield from report(
+            finished, rows=rows, columns=["attempt", "ordinal", "request_id", "label", "axes", "prompt_name"]
+        )
+
+    @stage_asset(
+        recipe,
+        Stage.GENERATED,
+        after=Stage.GENERATION_PLAN,
+        table="generations",
+        kinds={"openai", "duckdb"},
+        description="How every planned request ended, and the samples in the answers; what is paid is journaled first.",
+    )
+    @clearly
+    def generated(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[DuckLake],
+        claims: dg.ResourceParam[Claims],
+        generators: dg.ResourceParam[Generators],
+    ) -> Iterator[Any]:
+        work = work_on(recipe, context, lake, claims)
+
+        def progress(done: int, total: int) -> None:
+            announce("generated", done, total)
+            if done % LOG_EVERY == 0 or done == total:
+                context.log.info(f"{done} of {total} requests ended")
+
+        with generators.open(recipe.model) as generator:
+            finished = generation.generate(work, generator, progress=progress)
+        rows = lake.read("generations", **work.here)
+        yield from report(
+            finished, rows=rows, columns=["request_id", "outcome", "reason", "output_tokens", "mean_logprob"]
+        )
+
+    return [generation_plan, generated]
+
+
+def judgement_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
+    """Return the stages that judge."""
+
+    @stage_asset(
+        recipe,
+        Stage.SCORED,
+        after=Stage.GENERATED,
+        table="assessments",
+        kinds={"polars", "onnx"},
+        description="Every sample of the batch with one assessment per scorer; nothing dropped yet.",
+    )
+    @clearly
+    def scored(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[DuckLake],
+        claims: dg.ResourceParam[Claims],
+        embedder: dg.ResourceParam[Embedder],
+        real_data: dg.ResourceParam[RealDataReader],
+    ) -> Iterator[Any]:
+        work = work_on(recipe, context, lake, claims)
+        announce("scored", 0, 1)
+        finished = judgement.score(work, embedder, real_data.protected(recipe.model))
+        announce("scored", 1, 1)
+        yield from report(finished, rows=lake.read("assessments", **work.here), columns=["sample_id", "name", "value"])
+
+    @stage_asset(
+        recipe,
+        Stage.CURATED,
+        after=Stage.SCORED,
+        table="decisions",
+        kinds={"polars", "duckdb"},
+        description="One decision per sample with its reason: accepted up to the promise, rejected, or pending review.",
+    )
+    @clearly
+    def curated(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[DuckLake], claims: dg.ResourceParam[Claims]
+    ) -> Iterator[Any]:
+        work = work_on(recipe, context, lake, claims)
+        finished = judgement.curate(work)
+        rows = lake.read("decisions", **work.here)
+        yield from report(finished, rows=rows, columns=["sample_id", "decision", "reason", "quality_score"])
+
+    @stage_asset(
+        recipe,
+        Stage.TRAINING_READY,
+        after=Stage.CURATED,
+        table="training_examples",
+        kinds={"polars", "duckdb"},
+        description="The accepted samples with their split, looked at once more for what must never be trained on.",
+    )
+    @clearly
+    def training_ready(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[DuckLake],
+        claims: dg.ResourceParam[Claims],
+        real_data: dg.ResourceParam[RealDataReader],
+    ) -> Iterator[Any]:
+        work = work_on(recipe, context, lake, claims)
+        finished = judgement.make_ready(work, real_data.protected(recipe.model))
+        rows = lake.read("training_examples", **work.here)
+        yield from report(finished, rows=rows, columns=["sample_id", "split", "label", "quality_score"])
+
+    return [scored, curated, training_ready]

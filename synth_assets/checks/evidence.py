@@ -1,0 +1,99 @@
+"""Everything the gates of a batch may look at, and how it is read back from the lake."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from synth_assets.domain.drafting import TEXT, TEXTS_SCHEMA
+from synth_assets.domain.transactions import Lake
+from synth_assets.recipe.model import RecipeModel
+from synth_assets.tables import TABLES
+from synth_assets.vocabulary import Assessment, Decision
+
+EARLIER_SCHEMA = {"sample_id": pl.String, "label": pl.String, "words": pl.Float64, "quality_score": pl.Float64}
+"""Accepted samples of other batches, as the drift gate sees them."""
+
+
+def _empty(table: str) -> Callable[[], pl.DataFrame]:
+    return lambda: TABLES[table].frame([])
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A batch as its gates see it.
+
+    Attributes:
+        model: the recipe the batch is judged by.
+        batch: its row of `batches`.
+        texts: text of every sample, columns sample_id, text.
+        earlier: accepted samples of other batches, as `EARLIER_SCHEMA`.
+        protected: texts no training example may resemble.
+        splits_of_earlier: accepted texts of other batches with their split, columns sample_id, text, split.
+    """
+
+    model: RecipeModel
+    batch: Mapping[str, Any]
+    templates: pl.DataFrame = field(default_factory=_empty("prompt_templates"))
+    requests: pl.DataFrame = field(default_factory=_empty("requests"))
+    generations: pl.DataFrame = field(default_factory=_empty("generations"))
+    samples: pl.DataFrame = field(default_factory=_empty("samples"))
+    assessments: pl.DataFrame = field(default_factory=_empty("assessments"))
+    decisions: pl.DataFrame = field(default_factory=_empty("decisions"))
+    examples: pl.DataFrame = field(default_factory=_empty("training_examples"))
+    texts: pl.DataFrame = field(
+        default_factory=lambda: pl.DataFrame(schema={"sample_id": pl.String, "text": pl.String})
+    )
+    earlier: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=EARLIER_SCHEMA))
+    protected: tuple[str, ...] = ()
+
+    @property
+    def latest_attempt(self) -> int:
+        """Number of the latest attempt; 0 before the first."""
+        return int(self.batch["attempts"])
+
+
+def read_evidence(lake: Lake, model: RecipeModel, batch: str, *, protected: tuple[str, ...]) -> Evidence:
+    """Return what the lake holds about a batch."""
+    dataset = model.dataset
+    here = {"dataset": dataset, "batch": batch}
+    return Evidence(
+        model=model,
+        batch=lake.read("batches", **here).row(0, named=True),
+        templates=lake.read("prompt_templates", dataset=dataset),
+        requests=lake.read("requests", **here),
+        generations=lake.read("generations", **here),
+        samples=lake.read("samples", **here),
+        assessments=lake.read("assessments", **here),
+        decisions=lake.read("decisions", **here),
+        examples=lake.read("training_examples", **here),
+        texts=texts_of(lake, **here),
+        earlier=earlier_accepted(lake, dataset, before=batch),
+        protected=protected,
+    )
+
+
+def texts_of(lake: Lake, **equals: Any) -> pl.DataFrame:
+    """Return the text of stored samples, columns sample_id, text, one row per sample."""
+    stored = lake.payload("texts", TEXTS_SCHEMA, **equals)
+    return (
+        stored.filter(pl.col("field") == TEXT)
+        .select("sample_id", "text")
+        .unique("sample_id", keep="last", maintain_order=True)
+    )
+
+
+def earlier_accepted(lake: Lake, dataset: str, *, before: str) -> pl.DataFrame:
+    """Return the accepted samples of other batches as `EARLIER_SCHEMA`, in a stable order."""
+    decisions = lake.read("decisions", dataset=dataset, decision=str(Decision.ACCEPTED)).filter(
+        pl.col("batch") != before
+    )
+    if decisions.is_empty():
+        return pl.DataFrame(schema=EARLIER_SCHEMA)
+    words = lake.read("assessments", dataset=dataset, name=str(Assessment.WORDS)).select(
+        "sample_id", pl.col("value").alias("words")
+    )
+    labels = lake.read("samples", dataset=dataset).select("sample_id", "label")
+    joined = decisions.join(labels, on="sample_id").join(words, on="sample_id", how="left").sort("batch", "sample_id")
+    return joined.select(list(EARLIER_SCHEMA))

@@ -1,0 +1,369 @@
+"""The gates of a batch: each is a sentence that must be true, asked of the evidence."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandera.polars as pa
+import polars as pl
+
+from synth_assets.checks.evidence import Evidence
+from synth_assets.checks.verdict import Verdict, asked, judged
+from synth_assets.domain.drift import ks_distance, total_variation
+from synth_assets.domain.duplicates import duplicate_groups
+from synth_assets.domain.scoring.copies import contamination
+from synth_assets.domain.scoring.pii import find_pii
+from synth_assets.domain.standing import accepted_by_label
+from synth_assets.recipe.model import Rule
+from synth_assets.tables import TABLES
+from synth_assets.vocabulary import Assessment, Decision, Outcome, RejectReason, Stage
+
+SHINGLE_WIDTH = 3
+"""Words per shingle in duplicate gates, as in the scorers."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A named sentence about a batch.
+
+    Attributes:
+        reads_other_batches: its verdict depends on what other batches held at that time, so it cannot be derived again.
+    """
+
+    name: str
+    sentence: str
+    ask: Callable[[Evidence], Verdict]
+    reads_other_batches: bool = False
+
+
+def within(rule: Rule) -> list[pa.Check]:
+    """Return a recipe's threshold as Pandera checks."""
+    checks = [] if rule.min is None else [pa.Check.ge(rule.min)]
+    return checks if rule.max is None else [*checks, pa.Check.le(rule.max)]
+
+
+def _one_number(gate: str, name: str, value: float, rule: Rule, facts: dict[str, object]) -> Verdict:
+    """Judge one measured number against a recipe's threshold."""
+    frame = pl.DataFrame({"measure": [name], name: [float(value)]})
+    bounds = {"min": rule.min, "max": rule.max, "because": rule.because}
+    schema = pa.DataFrameSchema({name: pa.Column(pl.Float64, within(rule))})
+    return judged(
+        gate, frame, schema, id_column="measure", facts={name: round(float(value), 4), **facts, "threshold": bounds}
+    )
+
+
+def _contract(gate: str, tables: dict[str, pl.DataFrame]) -> Verdict:
+    """Every frame satisfies its table's contract."""
+    facts: dict[str, object] = {}
+    for name, frame in tables.items():
+        verdict = judged(gate, frame, TABLES[name].schema, id_column=TABLES[name].key[0], facts={})
+        facts[name] = frame.height
+        if not verdict.passed:
+            return Verdict(gate, passed=False, facts={**verdict.facts, "table": name})
+    return Verdict(gate, passed=True, facts=facts)
+
+
+def generated_contract(evidence: Evidence) -> Verdict:
+    """Requests, generations and samples satisfy their contracts."""
+    tables = {"requests": evidence.requests, "generations": evidence.generations, "samples": evidence.samples}
+    return _contract("contract", tables)
+
+
+def provenance_complete(evidence: Evidence) -> Verdict:
+    """Every sample leads to a registered template, a request, and an answer with model and time."""
+    known = evidence.templates.select(
+        "prompt_name", "prompt_version", pl.col("template_sha256").alias("registered_sha256")
+    )
+    chain = (
+        evidence.samples.select("sample_id", "request_id")
+        .join(evidence.requests, on="request_id", how="left")
+        .join(known, on=["prompt_name", "prompt_version"], how="left")
+        .join(evidence.generations.select("request_id", "generated_at", "finish_reason"), on="request_id", how="left")
+        .with_columns(
+            (pl.col("template_sha256") == pl.col("registered_sha256")).fill_null(value=False).alias("is_registered")
+        )
+    )
+    needed = ["call_id", "prompt_sha256", "model", "generation_params", "generated_at"]
+    columns = {name: pa.Column(nullable=False) for name in needed}
+    schema = pa.DataFrameSchema({**columns, "is_registered": pa.Column(pl.Boolean, pa.Check.eq(True))})
+    return judged("provenance_complete", chain, schema, id_column="sample_id", facts={})
+
+
+def every_request_has_one_outcome(evidence: Evidence) -> Verdict:
+    """Planned = answered + quarantined + not sent, one by one."""
+    endings = evidence.generations.group_by("request_id").len("endings")
+    both = evidence.requests.select("request_id").join(endings, on="request_id", how="full", coalesce=True)
+    planned = evidence.requests.select("request_id", pl.lit(1, pl.Int64).alias("planned"))
+    frame = both.join(planned, on="request_id", how="left").with_columns(
+        pl.col("endings").fill_null(0).cast(pl.Int64), pl.col("planned").fill_null(0)
+    )
+    schema = pa.DataFrameSchema(
+        {"endings": pa.Column(pl.Int64, pa.Check.eq(1)), "planned": pa.Column(pl.Int64, pa.Check.eq(1))}
+    )
+    outcomes = {str(each): evidence.generations.filter(pl.col("outcome") == each).height for each in Outcome}
+    return judged(
+        "first_sum",
+        frame,
+        schema,
+        id_column="request_id",
+        facts={"planned": evidence.requests.height, **outcomes},
+        at_least=1,
+    )
+
+
+def answered_share(evidence: Evidence) -> Verdict:
+    """Enough of the latest attempt's requests were answered, and none was left unsent."""
+    attempt = evidence.generations.filter(pl.col("attempt") == evidence.latest_attempt)
+    answered = attempt.filter(pl.col("outcome") == Outcome.ANSWERED).height
+    unsent = attempt.filter(pl.col("outcome") == Outcome.NOT_SENT).height
+    reasons = attempt.drop_nulls("reason").group_by("reason").len().sort("reason")
+    facts = {"attempt": evidence.latest_attempt, "planned": attempt.height, "answered": answered, "not_sent": unsent}
+    facts["reasons"] = dict(zip(reasons["reason"], reasons["len"], strict=True))
+    verdict = _one_number(
+        "answered_share",
+        "answered_share",
+        answered / max(1, attempt.height),
+        evidence.model.gates.answered_share,
+        facts,
+    )
+    return Verdict(verdict.gate, passed=verdict.passed and unsent == 0, facts=verdict.facts)
+
+
+def within_budget(evidence: Evidence) -> Verdict:
+    """The batch cost no more than its budget; without a budget this only reports."""
+    limit = evidence.model.batch.budget_usd
+    costs = evidence.generations.filter(pl.col("outcome") != Outcome.NOT_SENT)["cost_usd"]
+    unpriced = costs.null_count()
+    spent = float(costs.sum() or 0.0)
+    facts = {"spent_usd": spent, "unpriced_calls": unpriced, "budget_usd": limit}
+    frame = pl.DataFrame({"measure": ["spent_usd"], "spent_usd": [spent]})
+    checks = [] if limit is None else [pa.Check.le(limit)]
+    return judged(
+        "budget",
+        frame,
+        pa.DataFrameSchema({"spent_usd": pa.Column(pl.Float64, checks)}),
+        id_column="measure",
+        facts=facts,
+    )
+
+
+def scored_contract(evidence: Evidence) -> Verdict:
+    """Assessments satisfy their contract."""
+    return _contract("contract", {"assessments": evidence.assessments})
+
+
+def every_sample_is_assessed(evidence: Evidence) -> Verdict:
+    """Every sample has each assessment exactly once, and there is no assessment of anything else."""
+    counts = evidence.assessments.group_by("sample_id").agg(
+        pl.col("name").n_unique().cast(pl.Int64).alias("names"), pl.len().cast(pl.Int64).alias("rows")
+    )
+    frame = evidence.samples.select("sample_id", "attempt").join(counts, on="sample_id", how="full", coalesce=True)
+    frame = frame.with_columns(pl.col("names", "rows").fill_null(0))
+    exactly = pa.Check.eq(len(Assessment))
+    schema = pa.DataFrameSchema(
+        {
+            "names": pa.Column(pl.Int64, exactly),
+            "rows": pa.Column(pl.Int64, exactly),
+            "attempt": pa.Column(pl.Int64, nullable=False),
+        }
+    )
+    facts = {"samples": evidence.samples.height, "assessments": evidence.assessments.height, "scorers": len(Assessment)}
+    return judged("every_sample_is_assessed", frame, schema, id_column="sample_id", facts=facts)
+
+
+def curated_contract(evidence: Evidence) -> Verdict:
+    """Decisions satisfy their contract."""
+    return _contract("contract", {"decisions": evidence.decisions})
+
+
+def every_sample_has_one_decision(evidence: Evidence) -> Verdict:
+    """Samples = accepted + rejected + pending review, one by one, and every rejection has a reason."""
+    counts = evidence.decisions.group_by("sample_id").agg(
+        pl.len().cast(pl.Int64).alias("decisions"),
+        ((pl.col("decision") == Decision.REJECTED) == pl.col("reason").is_not_null())
+        .all()
+        .alias("has_reason_if_rejected"),
+    )
+    frame = evidence.samples.select("sample_id", "attempt").join(counts, on="sample_id", how="full", coalesce=True)
+    frame = frame.with_columns(
+        pl.col("decisions").fill_null(0), pl.col("has_reason_if_rejected").fill_null(value=False)
+    )
+    schema = pa.DataFrameSchema(
+        {
+            "decisions": pa.Column(pl.Int64, pa.Check.eq(1)),
+            "has_reason_if_rejected": pa.Column(pl.Boolean, pa.Check.eq(True)),
+            "attempt": pa.Column(pl.Int64, nullable=False),
+        }
+    )
+    sums = {str(each): evidence.decisions.filter(pl.col("decision") == each).height for each in Decision}
+    return judged(
+        "second_sum", frame, schema, id_column="sample_id", facts={"samples": evidence.samples.height, **sums}
+    )
+
+
+def acceptance_share(evidence: Evidence) -> Verdict:
+    """Enough of the latest attempt's samples passed every rule; surplus ones passed too."""
+    ids = evidence.samples.filter(pl.col("attempt") == evidence.latest_attempt).select("sample_id")
+    judgements = evidence.decisions.join(ids, on="sample_id", how="semi")
+    good = judgements.filter(
+        (pl.col("decision") == Decision.ACCEPTED) | (pl.col("reason") == RejectReason.SURPLUS)
+    ).height
+    reasons = judgements.drop_nulls("reason").group_by("reason").len().sort("reason")
+    facts = {"samples": ids.height, "good": good, "reasons": dict(zip(reasons["reason"], reasons["len"], strict=True))}
+    return _one_number(
+        "acceptance_share", "acceptance_share", good / max(1, ids.height), evidence.model.gates.acceptance_share, facts
+    )
+
+
+def promise_is_kept(evidence: Evidence) -> Verdict:
+    """As many samples were accepted as the batch owes, or a person accepted it short."""
+    accepted = evidence.decisions.filter(pl.col("decision") == Decision.ACCEPTED).height
+    promised, short_by = int(evidence.batch["promised"]), evidence.batch["short_accepted_by"]
+    facts = {
+        "accepted": accepted,
+        "promised": promised,
+        "accepted_short": short_by is not None,
+        "attempts": evidence.latest_attempt,
+    }
+    least = 1 if short_by is not None else promised
+    frame = pl.DataFrame({"measure": ["accepted"], "accepted": [accepted]})
+    schema = pa.DataFrameSchema({"accepted": pa.Column(pl.Int64, pa.Check.ge(least))})
+    return judged("minimum_count", frame, schema, id_column="measure", facts=facts)
+
+
+def labels_are_balanced(evidence: Evidence) -> Verdict:
+    """No label's share among the accepted strays from the share the recipe wants."""
+    counts = accepted_by_label(evidence.samples, evidence.decisions)
+    total = max(1, sum(counts.values()))
+    wanted = {name: label.share for name, label in evidence.model.labels.items()}
+    rows = [{"label": name, "deviation": abs(counts.get(name, 0) / total - share)} for name, share in wanted.items()]
+    rule = evidence.model.gates.label_deviation
+    schema = pa.DataFrameSchema({"deviation": pa.Column(pl.Float64, within(rule))})
+    facts = {"accepted": {name: counts.get(name, 0) for name in wanted}, "threshold": rule.model_dump()}
+    return judged("label_balance", pl.DataFrame(rows), schema, id_column="label", facts=facts, at_least=len(wanted))
+
+
+def distributions_are_stable(evidence: Evidence) -> Verdict:
+    """Lengths, quality and labels of the accepted lie near those of the batches before; a first batch has no before."""
+    accepted = evidence.decisions.filter(pl.col("decision") == Decision.ACCEPTED)
+    words = evidence.assessments.filter(pl.col("name") == Assessment.WORDS).join(accepted, on="sample_id", how="semi")[
+        "value"
+    ]
+    labels = evidence.samples.join(accepted, on="sample_id", how="semi")["label"]
+    distances = {
+        "words": ks_distance(words, evidence.earlier["words"]),
+        "quality_score": ks_distance(accepted["quality_score"], evidence.earlier["quality_score"]),
+        "label": total_variation(labels, evidence.earlier["label"]),
+    }
+    rule = evidence.model.gates.drift
+    frame = pl.DataFrame({"measure": list(distances), "distance": list(distances.values())})
+    schema = pa.DataFrameSchema({"distance": pa.Column(pl.Float64, within(rule))})
+    facts = {"compared_with": evidence.earlier.height, **{name: round(value, 4) for name, value in distances.items()}}
+    return judged("drift", frame, schema, id_column="measure", facts={**facts, "threshold": rule.model_dump()})
+
+
+def _accepted_texts(evidence: Evidence) -> pl.DataFrame:
+    """Accepted examples with their text: sample_id, text, split, in the order of the examples."""
+    return evidence.examples.select("sample_id", "split").join(
+        evidence.texts, on="sample_id", how="left", maintain_order="left"
+    )
+
+
+def no_pii(evidence: Evidence) -> Verdict:
+    """No accepted text holds personal data; looked for anew, whatever the assessments say."""
+    accepted = _accepted_texts(evidence)
+    frame = accepted.select("sample_id").with_columns(
+        pl.Series("findings", [len(find_pii(text or "")) for text in accepted["text"]], dtype=pl.Int64)
+    )
+    schema = pa.DataFrameSchema({"findings": pa.Column(pl.Int64, pa.Check.eq(0))})
+    return judged("no_pii", frame, schema, id_column="sample_id", facts={})
+
+
+def no_contamination(evidence: Evidence) -> Verdict:
+    """No accepted text resembles a row of the test or validation sets."""
+    limit = _upper(evidence, Assessment.CONTAMINATION)
+    accepted = _accepted_texts(evidence)
+    found = contamination(accepted["text"].fill_null("").to_list(), list(evidence.protected))
+    frame = accepted.select("sample_id").with_columns(found["value"].alias("resemblance"))
+    schema = pa.DataFrameSchema({"resemblance": pa.Column(pl.Float64, pa.Check.le(limit))})
+    facts = {"compared_with": len(evidence.protected), "resemblance_at_most": limit}
+    return judged("no_contamination", frame, schema, id_column="sample_id", facts=facts)
+
+
+def no_duplicates(evidence: Evidence) -> Verdict:
+    """No two accepted samples of the batch resemble each other."""
+    limit = _upper(evidence, Assessment.NEAR_DUPLICATE)
+    accepted = _accepted_texts(evidence)
+    groups = duplicate_groups(accepted["text"].fill_null("").to_list(), width=SHINGLE_WIDTH, threshold=_above(limit))
+    counted = accepted.select("sample_id").with_columns(pl.Series("group", groups, dtype=pl.Int64))
+    frame = counted.with_columns(pl.len().over("group").cast(pl.Int64).alias("group_size"))
+    schema = pa.DataFrameSchema({"group_size": pa.Column(pl.Int64, pa.Check.eq(1))})
+    return judged("no_duplicates", frame, schema, id_column="sample_id", facts={"resemblance_at_most": limit})
+
+
+def splits_are_apart(evidence: Evidence) -> Verdict:
+    """No two near-duplicates lie in different splits."""
+    limit = _upper(evidence, Assessment.NEAR_DUPLICATE)
+    accepted = _accepted_texts(evidence)
+    groups = duplicate_groups(accepted["text"].fill_null("").to_list(), width=SHINGLE_WIDTH, threshold=_above(limit))
+    grouped = (
+        accepted.with_columns(pl.Series("group", groups, dtype=pl.Int64))
+        .group_by("group")
+        .agg(pl.col("split").n_unique().cast(pl.Int64).alias("splits"), pl.col("sample_id").min())
+    )
+    schema = pa.DataFrameSchema({"splits": pa.Column(pl.Int64, pa.Check.eq(1))})
+    return judged(
+        "splits_are_apart", grouped.sort("sample_id"), schema, id_column="sample_id", facts={"groups": grouped.height}
+    )
+
+
+def _upper(evidence: Evidence, name: Assessment) -> float:
+    """The resemblance from which two texts count as the same; 1.0 if the recipe has no such rule."""
+    rule = evidence.model.rules.get(name)
+    return 1.0 if rule is None or rule.max is None else rule.max
+
+
+def _above(limit: float) -> float:
+    """The smallest resemblance a rule with this upper bound rejects; the bound itself is still admitted."""
+    return min(math.nextafter(limit, math.inf), 1.0)
+
+
+def _gate(name: str, ask: Callable[[Evidence], Verdict], *, reads_other_batches: bool = False) -> Gate:
+    return Gate(name, (ask.__doc__ or "").strip().splitlines()[0], ask, reads_other_batches)
+
+
+GATES: dict[Stage, tuple[Gate, ...]] = {
+    Stage.GENERATED: (
+        _gate("contract", generated_contract),
+        _gate("provenance_complete", provenance_complete),
+        _gate("first_sum", every_request_has_one_outcome),
+        _gate("answered_share", answered_share),
+        _gate("budget", within_budget),
+    ),
+    Stage.SCORED: (_gate("contract", scored_contract), _gate("every_sample_is_assessed", every_sample_is_assessed)),
+    Stage.CURATED: (
+        _gate("contract", curated_contract),
+        _gate("second_sum", every_sample_has_one_decision),
+        _gate("acceptance_share", acceptance_share),
+        _gate("minimum_count", promise_is_kept),
+        _gate("label_balance", labels_are_balanced),
+        _gate("drift", distributions_are_stable, reads_other_batches=True),
+    ),
+    Stage.TRAINING_READY: (
+        _gate("no_pii", no_pii),
+        _gate("no_contamination", no_contamination),
+        _gate("no_duplicates", no_duplicates),
+        _gate("splits_are_apart", splits_are_apart),
+    ),
+}
+"""Which sentences must be true of a stage before the next one may read it."""
+
+
+def judge(stage: Stage, evidence: Evidence) -> list[Verdict]:
+    """Ask every gate of a stage; a gate that raises has failed."""
+    return [asked(gate.name, gate.ask, evidence) for gate in GATES[stage]]
+
+
+def all_passed(verdicts: Sequence[Verdict]) -> bool:
+    """Whether nothing blocks."""
+    return all(verdict.passed or not verdict.is_blocking for verdict in verdicts)

@@ -1,0 +1,1 @@
+"""The `synth` command: parsing arguments and printing; every decision is made elsewhere."""

@@ -1,0 +1,239 @@
+"""`synth run`, `synth plan` and `synth accept-short`: everything about one batch."""
+
+from typing import Any
+
+import click
+import dagster as dg
+
+from resources.claims import Claims
+from synth_assets.assets.partitions import batches_of
+from synth_assets.cli.execution import run_job
+from synth_assets.cli.output import as_json, print_json, print_table, say
+from synth_assets.cli.progress import ProgressBar
+from synth_assets.cli.project import Project
+from synth_assets.domain.standing import PROMISE_KEPT, standing
+from synth_assets.domain.transactions import Commit, Swap
+from synth_assets.errors import RefusedError, StoppedError, SynthError, UsageError
+from synth_assets.jobs import batch_job
+from synth_assets.recipe import Recipe
+from synth_assets.reports.forecast import forecast
+from synth_assets.reports.funnel import funnel
+from synth_assets.stages.prospects import next_attempt
+from synth_assets.vocabulary import Outcome, Stage
+
+
+def batch_key(recipe: Recipe, given: str | None) -> str:
+    """Return the partition key: the one given, or the current period in the recipe's time zone.
+
+    Raises:
+        UsageError: it is no key of the recipe's cadence, lies before its start or in the future.
+    """
+    partitions = batches_of(recipe.model)
+    last = partitions.get_last_partition_key()
+    if last is None:
+        raise UsageError(
+            f"{recipe.dataset} starts at {recipe.model.start}, which is in the future",
+            where=str(recipe.folder / "recipe.yaml"),
+            fix="set an earlier `start`",
+        )
+    if given is None:
+        return last
+    if not partitions.has_partition_key(given):
+        raise UsageError(
+            f"'{given}' is no batch of {recipe.dataset}",
+            where="--batch",
+            fix=f"batches are {recipe.model.cadence}, from {recipe.model.start} to {last}",
+        )
+    return given
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--batch", help="Partition key; default is the current period.")
+@click.option(
+    "--accept", type=click.IntRange(1), help="Promise this many accepted samples instead of the recipe's number."
+)
+@click.option("--regenerate", is_flag=True, help="Generate anew; the old samples are superseded.")
+@as_json
+def run(*, dataset: str, batch: str | None, accept: int | None, regenerate: bool, is_json: bool) -> None:
+    """Bring a batch of DATASET up to training_ready, with as many attempts as it may have.
+
+    Running it again goes on where it stopped; on a finished batch it judges again and pays nothing.
+    """
+    project = Project()
+    recipe = project.recipe(dataset)
+    key = batch_key(recipe, batch)
+    outcome = run_batch(project, recipe, key, accept=accept, regenerate=regenerate, is_quiet=is_json)
+
+    facts = funnel(project.lake, dataset, key)
+    if is_json:
+        print_json(facts)
+    else:
+        print_funnel(facts)
+    if outcome is not None:
+        raise outcome
+
+
+def run_batch(
+    project: Project, recipe: Recipe, batch: str, *, accept: int | None, regenerate: bool, is_quiet: bool
+) -> SynthError | None:
+    """Run the batch job until the promise is kept or nothing more may be tried.
+
+    Returns:
+        None if the batch is green, else the error that says why it is not.
+
+    Raises:
+        RefusedError: another process works on the batch; nothing was sent.
+    """
+    claims = Claims(project.lake, project.home)
+    claims.hold(recipe.model, batch)
+    try:
+        with project.instance() as instance, ProgressBar(is_quiet=is_quiet):
+            config = _plan_config(recipe, regenerate=regenerate, accept=accept)
+            return _until_kept(project, instance, recipe, batch, config)
+    finally:
+        claims.release()
+
+
+def _until_kept(
+    project: Project, instance: dg.DagsterInstance, recipe: Recipe, batch: str, config: dict[str, Any]
+) -> SynthError | None:
+    """Run the batch job again and again until the batch is green, or an attempt may not or did not open."""
+    number = 0
+    while True:
+        ran = run_job(project, instance, batch_job(recipe.dataset), recipe=recipe, partition=batch, config=config)
+        if ran.error is not None:
+            return ran.error
+        where = standing(project.lake.read("stage_commits", dataset=recipe.dataset, partition=batch))
+        if where.is_green:
+            return None
+        prospect = next_attempt(project.lake, recipe, batch)
+        because = "the last run opened none" if prospect.number == number else prospect.because
+        if because is not None:
+            return _red(recipe.dataset, batch, ran.failed_checks, because)
+        unanswered = _unanswered(project, recipe.dataset, batch, attempt=prospect.number - 1)
+        if unanswered is not None:
+            return unanswered
+        number = prospect.number
+        config = _plan_config(recipe, regenerate=False, accept=None)
+
+
+def _unanswered(project: Project, dataset: str, batch: str, *, attempt: int) -> SynthError | None:
+    """Return why to stop if the latest attempt brought not one answer: another one now would be paid for nothing."""
+    endings = project.lake.read("generations", dataset=dataset, batch=batch, attempt=attempt)
+    if endings.is_empty() or (endings["outcome"] == Outcome.ANSWERED).any():
+        return None
+    reasons = dict(endings.group_by("reason").len().sort("reason").iter_rows())
+    return StoppedError(
+        f"not one of the {endings.height} requests of attempt {attempt} was answered: {_reasons(reasons)}",
+        where=f"{dataset}/{Stage.GENERATED}, partition {batch}",
+        fix="check the provider and the prompts, then run the same command again: it opens the next attempt",
+    )
+
+
+def _plan_config(recipe: Recipe, *, regenerate: bool, accept: int | None) -> dict[str, Any]:
+    asked = {"regenerate": regenerate, "accept": accept or 0}
+    return {f"{recipe.dataset}__{Stage.GENERATION_PLAN}": {"config": asked}}
+
+
+def _red(dataset: str, batch: str, failed: list[tuple[str, str, dict[str, Any]]], because: str) -> SynthError:
+    gates = ", ".join(f"{stage}.{gate}" for stage, gate, _ in failed) or "a gate"
+    cure = f"mend the prompts, or `synth accept-short {dataset} {batch} --reason TEXT`"
+    if because == PROMISE_KEPT:
+        cure = "more samples would not help: mend the prompts and --regenerate, or give the gate another threshold"
+    return StoppedError(
+        f"{dataset} {batch} is red at {gates} and no attempt may be opened: {because}",
+        where=f"{dataset}, partition {batch}",
+        fix=f"see `synth status {dataset}`; {cure}",
+    )
+
+
+def print_funnel(facts: dict[str, Any]) -> None:
+    """Print a batch's funnel for a person."""
+    rows = [
+        ("requested", facts["requested"], ""),
+        ("answered", facts["answered"], _reasons(facts["quarantined"])),
+        ("parsed", facts["samples"], ""),
+        ("accepted", facts["accepted"], f"of {facts['promised']} promised"),
+        ("rejected", sum(facts["rejected"].values()), _reasons(facts["rejected"])),
+    ]
+    print_table(f"{facts['dataset']} {facts['batch']}", ("", "count", ""), rows, numbers=("count",))
+
+
+def _reasons(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--batch", help="Partition key; default is the current period.")
+@as_json
+def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
+    """Forecast the next attempt of a batch: requests, tokens and cost. Pays nothing and stores nothing."""
+    project = Project()
+    recipe = project.recipe(dataset)
+    facts = forecast(project.lake, recipe, batch_key(recipe, batch), project.provider(recipe))
+    if is_json:
+        print_json(facts)
+        return
+    by_label = ", ".join(f"{count} {label}" for label, count in facts["requests_by_label"].items())
+    print_table(
+        f"{dataset} {facts['batch']}",
+        ("", ""),
+        [
+            ("attempt", facts["attempt"] if facts["because"] is None else f"none: {facts['because']}"),
+            ("requests", f"{facts['requests']} ({by_label})" if by_label else 0),
+            ("model", facts["model"]),
+            ("input tokens, about", facts["input_tokens"]),
+            ("output tokens, at most", facts["output_tokens"]),
+            (
+                "cost in USD, at most",
+                facts["cost_usd"] if facts["cost_usd"] is not None else "unknown: no price in the recipe",
+            ),
+        ],
+    )
+
+
+@click.command("accept-short")
+@click.argument("dataset")
+@click.argument("batch")
+@click.option("--reason", required=True, help="Why fewer samples will do. It stays in the audit for ever.")
+def accept_short(*, dataset: str, batch: str, reason: str) -> None:
+    """Accept a batch of DATASET that is out of attempts with fewer samples than it promised."""
+    project = Project()
+    recipe = project.recipe(dataset)
+    found = project.lake.read("batches", dataset=dataset, batch=batch)
+    if found.is_empty():
+        raise UsageError(
+            f"{dataset} has no batch '{batch}'", where="the command line", fix=f"`synth status {dataset}` lists them"
+        )
+    row = found.row(0, named=True)
+    if row["open_attempt"] is not None or row["attempts"] < recipe.model.batch.max_attempts:
+        raise RefusedError(
+            f"{dataset} {batch} may still try: {row['attempts']} of {recipe.model.batch.max_attempts} attempts used",
+            where=f"{dataset}, partition {batch}",
+            fix=f"`synth run {dataset} --batch {batch}` first",
+        )
+    claims = Claims(project.lake, project.home)
+    claim = claims.hold(recipe.model, batch)
+    try:
+        here = {"dataset": dataset, "batch": batch}
+        project.lake.commit(
+            Commit(
+                dataset=dataset,
+                key=f"accept-short:{dataset}:{batch}:{claim.fence}",
+                action="accept_short",
+                run_id="",
+                details={"batch": batch, "reason": reason},
+                swaps=[
+                    claim.guard(),
+                    Swap("batches", here, {"fence": claim.fence}, {"short_accepted_by": project.lake.actor}),
+                ],
+            )
+        )
+        outcome = run_batch(project, recipe, batch, accept=None, regenerate=False, is_quiet=True)
+    finally:
+        claims.release()
+    if outcome is not None:
+        raise outcome
+    say(f"{dataset} {batch} is accepted short and green")

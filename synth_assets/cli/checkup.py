@@ -1,0 +1,235 @@
+"""What `synth doctor` looks at: each check gives findings, and one that fails says how to mend it."""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from synth_assets.cli.project import Project
+from synth_assets.errors import SynthError
+from synth_assets.recipe import BrokenRecipe
+
+DISTRIBUTION = "synth-assets"
+LOWEST_PYTHON, FIRST_UNSUPPORTED = (3, 11), (3, 14)
+LEAST_FREE_BYTES = 500_000_000
+ENDPOINT_WAIT_S = 3.0
+HASH_SHOWN = 12
+INSTALL = "run `make demo`, which installs it"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor: ``fix`` matters only when something is wrong."""
+
+    name: str
+    is_ok: bool
+    says: str
+    fix: str = ""
+
+
+Environ = Mapping[str, str]
+
+
+def examine(project: Project, environ: Environ) -> list[Finding]:
+    """Return the findings of every check; one that breaks is a finding itself."""
+    findings: list[Finding] = []
+    for check in CHECKS:
+        try:
+            findings += check(project, environ)
+        except SynthError as error:
+            findings.append(Finding(_title(check), False, f"{error.what} ({error.where})", error.fix))
+        except Exception as error:  # noqa: BLE001 - the doctor must live through every illness
+            findings.append(Finding(_title(check), False, f"failed with {type(error).__name__}", "run it with --debug"))
+    return findings
+
+
+def _title(check: Callable[..., object]) -> str:
+    return check.__name__.strip("_").replace("_", " ")
+
+
+def _python(_: Project, __: Environ) -> Iterator[Finding]:
+    version = sys.version_info[:3]
+    is_ok = LOWEST_PYTHON <= version[:2] < FIRST_UNSUPPORTED
+    yield Finding(
+        "python", is_ok, ".".join(map(str, version)), "install Python 3.11, 3.12 or 3.13 and build .venv anew"
+    )
+
+
+def _packages(_: Project, __: Environ) -> Iterator[Finding]:
+    """Compare what is installed with what this project requires."""
+    from packaging.requirements import Requirement
+
+    required = [Requirement(text) for text in importlib.metadata.requires(DISTRIBUTION) or []]
+    required = [each for each in required if each.marker is None or each.marker.evaluate()]
+    wrong = []
+    for each in required:
+        try:
+            version = importlib.metadata.version(each.name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{each.name} is missing")
+            continue
+        if not each.specifier.contains(version, prereleases=True):
+            wrong.append(f"{each.name} is {version}, not {each.specifier}")
+    says = "; ".join(wrong) or f"{len(required)} required, all there"
+    yield Finding("packages", not wrong, says, "run `make clean`, then `make demo`")
+
+
+def _data_files(project: Project, environ: Environ) -> Iterator[Finding]:
+    """Hash the model's weights, the embedder's two files and the real data."""
+    from resources import embedder, real_data
+    from resources.llm.weights import MODEL_FILE, model_sha256
+
+    data = Path(environ.get("SYNTH_ASSETS_DATA") or Path(sys.prefix) / "share/synth-assets")
+    weights = data / MODEL_FILE
+    if weights.is_file():
+        found = model_sha256(weights.resolve(), project.home)
+        yield Finding("embedded model", True, f"{weights} sha256 {found[:HASH_SHOWN]}")
+    else:
+        yield Finding("embedded model", False, f"{weights} is missing", INSTALL)
+    spec = importlib.util.find_spec(embedder.MODEL_PACKAGE)
+    package = Path(spec.origin).parent if spec and spec.origin else Path(embedder.MODEL_PACKAGE)
+    yield _pinned("embedder", package / "model.onnx", embedder.MODEL_SHA256)
+    yield _pinned("embedder's tokenizer", data / embedder.TOKENIZER_FILE, embedder.TOKENIZER_SHA256)
+    yield _pinned("real film reviews", data / real_data.MOVIE_REVIEWS_FILE, real_data.MOVIE_REVIEWS_SHA256)
+
+
+def _pinned(name: str, path: Path, expected: str) -> Finding:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return Finding(name, False, f"{path}: {error.strerror}", INSTALL)
+    says = f"{path} sha256 {found[:HASH_SHOWN]}"
+    if found != expected:
+        return Finding(name, False, f"{says}, not {expected[:HASH_SHOWN]}", "delete it and run `make demo`")
+    return Finding(name, True, says)
+
+
+def _home(project: Project, _: Environ) -> Iterator[Finding]:
+    """Write a file into SYNTH_HOME and look at the free space there."""
+    home, fix = project.home, "set SYNTH_HOME to a folder you may write to"
+    probe = home / f".doctor-{os.getpid()}"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        yield Finding("SYNTH_HOME", False, f"{home} cannot be written to: {error.strerror}", fix)
+        return
+    yield Finding("SYNTH_HOME", True, f"{home} can be written to")
+    free = shutil.disk_usage(home).free
+    yield Finding(
+        "free space", free >= LEAST_FREE_BYTES, f"{free / 1e9:,.1f} GB", "free some space, or move SYNTH_HOME"
+    )
+
+
+def _catalog(project: Project, _: Environ) -> Iterator[Finding]:
+    datasets = project.lake.read("heads")["dataset"].to_list()
+    yield Finding("catalog", True, f"opens; datasets: {', '.join(sorted(datasets)) or 'none yet'}")
+
+
+def _dagster_instance(project: Project, _: Environ) -> Iterator[Finding]:
+    with project.instance() as instance:
+        yield Finding("dagster instance", True, f"opens; {instance.get_runs_count():,} runs")
+
+
+def _recipes(project: Project, _: Environ) -> Iterator[Finding]:
+    found = project.datasets()
+    if not found:
+        yield Finding("recipes", True, f"none in {project.recipes}; `synth init NAME` makes one")
+    for recipe in found:
+        if isinstance(recipe, BrokenRecipe):
+            error = recipe.error
+            yield Finding(f"recipe {recipe.dataset}", False, f"{error.what} ({error.where})", error.fix)
+        else:
+            counts = f"{len(recipe.templates)} prompts, {len(recipe.seeds)} seed rows"
+            yield Finding(f"recipe {recipe.dataset}", True, f"{counts}, sha256 {recipe.sha256[:HASH_SHOWN]}")
+
+
+def _provider(project: Project, environ: Environ) -> Iterator[Finding]:
+    """Say which model each readable recipe would ask; whether a key is set, never the key."""
+    from resources.llm import provider as providers
+
+    bases: set[str] = set()
+    for recipe in project.datasets():
+        if isinstance(recipe, BrokenRecipe):
+            continue
+        name, mode = f"provider of {recipe.dataset}", "completion"
+        try:
+            says = "the embedded model; no key, no network"
+            if not providers.is_embedded(recipe.model.generator, environ):
+                provider, address = providers.remote(recipe.model.generator, environ)
+                has_key = "yes" if address.api_key != providers.NO_KEY else "no"
+                says, mode = f"{provider.model} at {provider.name}, key set: {has_key}", provider.mode
+                bases.add(address.base_url)
+        except SynthError as error:
+            yield Finding(name, False, f"{error.what} ({error.where})", error.fix)
+            continue
+        has_prompt = any(template.mode == mode for template in recipe.templates)
+        says = says if has_prompt else f"{says}, but no prompt has mode {mode}"
+        yield Finding(name, has_prompt, says, f"add a prompt whose front matter says `mode: {mode}`")
+    for base in sorted(bases):
+        yield _endpoint(base)
+
+
+def _endpoint(base_url: str) -> Finding:
+    """Open a connection to the endpoint's host and port, and nothing more: no request, no key."""
+    parts = urlsplit(base_url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    name = f"endpoint {host}:{port}"
+    problems = ["no answer in time"]
+
+    def knock() -> None:
+        try:
+            socket.create_connection((host, port), timeout=ENDPOINT_WAIT_S).close()
+            problems.clear()
+        except OSError as error:
+            problems[:] = [error.strerror or type(error).__name__]
+
+    caller = threading.Thread(target=knock, daemon=True)  # looking a name up knows no time limit of ours
+    caller.start()
+    caller.join(ENDPOINT_WAIT_S)
+    if problems:
+        return Finding(name, False, problems[0], "start the endpoint, correct SYNTH_LLM_BASE_URL, or unset it")
+    return Finding(name, True, "takes connections")
+
+
+def _claims(project: Project, _: Environ) -> Iterator[Finding]:
+    """List open attempts and claims; a claim ends with its holder, so a free one with an open attempt only waits."""
+    from resources.claims import is_free
+
+    batches = project.lake.read("batches")
+    waiting = 0
+    for row in batches.sort("dataset", "batch").iter_rows(named=True):
+        dataset, batch = row["dataset"], row["batch"]
+        if not is_free(project.home, dataset, batch):
+            yield Finding(f"claim {dataset} {batch}", True, "held: a process works on it")
+        elif row["open_attempt"] is not None:
+            waiting += 1
+            says = (
+                f"attempt {row['open_attempt']} is open and nobody works on it; `synth run {dataset} --batch {batch}`"
+            )
+            yield Finding(f"claim {dataset} {batch}", True, f"{says} goes on")
+    if not waiting:
+        yield Finding("claims", True, f"{batches.height} batches, no attempt was left open")
+
+
+CHECKS = (
+    _python,
+    _packages,
+    _home,
+    _data_files,
+    _catalog,
+    _dagster_instance,
+    _recipes,
+    _provider,
+    _claims,
+)

@@ -1,0 +1,119 @@
+"""`synth export`: a copy of a released version for somebody else, proven against its manifest and written down."""
+
+import shutil
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from synth_assets.canonical import stored_json
+from synth_assets.cli.output import as_json, print_json, say
+from synth_assets.cli.project import Project, split_version
+from synth_assets.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from synth_assets.domain.transactions import Commit
+
+ALWAYS = ("README.md", "manifest.json", "meta.json")
+FORMATS = {"jsonl": ("samples.jsonl",), "parquet": ("data/",)}
+"""Format to the files of a release, or the folders, that it takes beside those every export has."""
+
+
+@click.command()
+@click.argument("version")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), required=True, help="What the files are.")
+@click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="A folder that is new or empty.")
+@click.option("--force", is_flag=True, help="Export a version that a takedown touched; needs --reason.")
+@click.option("--reason", default="", help="Why. It stays in the audit for ever.")
+@as_json
+def export(*, version: str, form: str, target: Path, force: bool, reason: str, is_json: bool) -> None:
+    """Copy VERSION (DATASET@v1 or DATASET@latest) into a folder and write down who took it.
+
+    The release is checked against its manifest first. The manifest comes along, so that whoever has the files can
+    check them too.
+    """
+    from synth_assets.reports.releases import released_files, version_number
+
+    dataset, name = split_version(version)
+    if force and not reason.strip():
+        raise UsageError("--force needs a reason", where="--reason", fix="say why with --reason TEXT")
+    project = Project()
+    number = version_number(project.lake, dataset, name)
+    row = project.lake.read("dataset_versions", dataset=dataset, version=number).row(0, named=True)
+    if row["is_marked"] and not force:
+        raise RefusedError(
+            f"{dataset} v{number} holds samples that were taken down",
+            where=f"{dataset}@v{number}",
+            fix=f"export a later version (`synth versions {dataset}`), or --force --reason TEXT",
+        )
+    files = _chosen(released_files(project.lake, project.home / "releases", dataset, number), form)
+    target = target.resolve()
+    staged = _staged(files, target)
+    try:  # written down before anybody can have the files
+        facts = {"format": form, "files": len(files), "manifest_sha256": row["manifest_sha256"], "forced": force}
+        facts |= {"reason": reason.strip()} if reason.strip() else {}
+        project.lake.commit(_usage(dataset, number, facts, actor=project.lake.actor))
+        _put_in_place(staged, target)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    if is_json:
+        print_json({"dataset": dataset, "version": f"v{number}", "to": str(target), "files": sorted(files)})
+    else:
+        say(f"{dataset} v{number}: {row['num_samples']:,} samples in {target} ({', '.join(sorted(files))})")
+
+
+def _chosen(files: Mapping[str, bytes], form: str) -> dict[str, bytes]:
+    wanted = FORMATS[form]
+    return {name: data for name, data in files.items() if name in ALWAYS or name.startswith(wanted)}
+
+
+def _staged(files: Mapping[str, bytes], target: Path) -> Path:
+    """Write the files beside the target; it appears whole or not at all."""
+    _refuse_taken(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        for name, data in files.items():
+            file = staged / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+    except OSError:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+    return staged
+
+
+def _refuse_taken(target: Path) -> None:
+    is_empty = target.is_dir() and next(target.iterdir(), None) is None
+    if target.exists() and not is_empty:
+        raise RefusedError(
+            "the target is not an empty folder", where=str(target), fix="name a folder that is new or empty"
+        )
+
+
+def _put_in_place(staged: Path, target: Path) -> None:
+    """Rename the staged folder over a missing or empty one; the system refuses if somebody filled it meanwhile."""
+    try:
+        staged.replace(target)
+    except OSError:
+        _refuse_taken(target)
+        raise
+
+
+def _usage(dataset: str, number: int, facts: Mapping[str, Any], *, actor: str) -> "Commit":
+    from synth_assets.domain.transactions import Change, Commit
+    from synth_assets.tables import TABLES
+
+    used = {"dataset": dataset, "version": number, "action": "export", "actor": actor, "used_at": datetime.now(UTC)}
+    rows = TABLES["usage_log"].frame([{**used, "details": stored_json(dict(facts))}])
+    return Commit(
+        dataset=dataset,
+        key=f"export:{dataset}:v{number}:{uuid.uuid4().hex}",
+        action="export",
+        run_id="",
+        details={"version": number, **facts},
+        changes=[Change("usage_log", rows)],
+    )

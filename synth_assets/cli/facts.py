@@ -1,0 +1,214 @@
+"""`synth status`, `synth versions`, `synth lineage` and `synth query`: what there is, never changed by looking."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from synth_assets.cli.output import as_json, console, errors, print_json, print_table, say, visible
+from synth_assets.cli.project import Project, split_version
+from synth_assets.cli.tree import print_lineage
+from synth_assets.errors import UsageError
+
+ROWS_SHOWN = 1_000
+COUNTS = ("batch", "requested", "answered", "samples", "accepted", "promised")
+PARTS_OF_A_SUM = 3
+
+
+@click.command()
+@click.argument("dataset", required=False)
+@as_json
+def status(*, dataset: str | None, is_json: bool) -> None:
+    """Show every batch of DATASET, or of all datasets: its funnel, and the gate that holds it back."""
+    from synth_assets.reports.funnel import known_datasets
+    from synth_assets.reports.funnel import status as status_of
+
+    project = Project()
+    known = sorted({*known_datasets(project.lake), *(each.dataset for each in project.datasets())})
+    if dataset is not None and dataset not in known:
+        raise _unknown(dataset, known)
+    found = [status_of(project.lake, name) for name in ([dataset] if dataset else known)]
+    if is_json:
+        print_json(found[0] if dataset else found)
+        return
+    if not found:
+        say("no dataset yet; `synth init NAME` makes one")
+    for facts in found:
+        _print_status(facts, is_detailed=dataset is not None)
+
+
+def _unknown(dataset: str, known: list[str]) -> UsageError:
+    names = ", ".join(known) or "none"
+    return UsageError(f"no dataset called {dataset[:80]!r}", where="the command line", fix=f"datasets: {names}")
+
+
+def _print_status(facts: dict[str, Any], *, is_detailed: bool) -> None:
+    change = facts["pending"]
+    head = f"v{facts['head_version']} is the latest version" if facts["head_version"] else "no version yet"
+    due = f"v{facts['next_version']} would add {change['added']:,} and remove {change['removed']:,}"
+    say(f"{facts['dataset']}: {head}; {due if facts['is_release_due'] else 'nothing to release'}")
+    if not facts["batches"]:
+        say(f"  no batch yet; `synth run {facts['dataset']}` makes one")
+        return
+    rows = [[*(funnel[name] for name in COUNTS), _state(funnel)] for funnel in facts["batches"]]
+    print_table("", (*COUNTS, "state"), rows, numbers=COUNTS[1:])
+    for funnel in facts["batches"] if is_detailed else ():
+        _print_sums(funnel)
+
+
+def _state(funnel: dict[str, Any]) -> str:
+    held = funnel["held_by"]
+    if held is None:
+        return "green, accepted short" if funnel["short_accepted_by"] else "green"
+    gates = ", ".join(gate["gate"] for gate in held["failed_gates"])
+    return f"{held['stage']} {held['state']}" + (f" at {gates}" if gates and held["state"] == "failed" else "")
+
+
+def _print_sums(funnel: dict[str, Any]) -> None:
+    """Print where every request and every sample of a batch went, what that took, and what its red gates found."""
+    ends = (
+        ("answered", funnel["answered"]),
+        ("quarantined", funnel["quarantined"]),
+        ("not sent", funnel["not_sent_because"]),
+    )
+    ways = (
+        ("accepted", funnel["accepted"]),
+        ("rejected", funnel["rejected"]),
+        ("pending review", funnel["pending_review"]),
+    )
+    cost = "unknown cost" if funnel["cost_usd"] is None else f"{funnel['cost_usd']:.4f} USD"
+    is_open = f", attempt {funnel['open_attempt']} is open" if funnel["open_attempt"] else ""
+    say(funnel["batch"])
+    say(f"  requests {funnel['requested']} = {_sum(*ends, ('without outcome yet', funnel['unended']))}")
+    say(f"  samples {funnel['samples']} = {_sum(*ways, ('undecided', funnel['undecided']))}")
+    say(f"  attempts {funnel['attempts']} of {funnel['max_attempts']}{is_open}")
+    say(
+        f"  tokens {funnel['input_tokens']:,} in, {funnel['output_tokens']:,} out, in {funnel['tries']:,} calls; {cost}"
+    )
+    for stage in funnel["stages"]:
+        for gate in stage["failed_gates"]:
+            say(f"  {stage['stage']}.{gate['gate']} failed: {visible(gate['facts'])}")
+
+
+def _sum(*parts: tuple[str, int | dict[str, int]]) -> str:
+    """Write a sum with the reasons behind its parts; parts beyond the three of the rule only if there are any."""
+    written = []
+    for place, (name, counts) in enumerate(parts):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items()) if isinstance(counts, dict) else ""
+        total = sum(counts.values()) if isinstance(counts, dict) else counts
+        if total or place < PARTS_OF_A_SUM:
+            written.append(f"{total} {name}" + (f" ({reasons})" if reasons else ""))
+    return " + ".join(written)
+
+
+@click.command()
+@click.argument("dataset")
+@as_json
+def versions(*, dataset: str, is_json: bool) -> None:
+    """List the versions of DATASET with their aliases, and the models trained on them."""
+    from synth_assets.reports.funnel import known_datasets
+    from synth_assets.reports.releases import versions as versions_of
+
+    project = Project()
+    known = sorted({*known_datasets(project.lake), *(each.dataset for each in project.datasets())})
+    if dataset not in known:
+        raise _unknown(dataset, known)
+    found = versions_of(project.lake, dataset)
+    if is_json:
+        print_json(found)
+        return
+    if not found:
+        say(f"{dataset} has no version yet; `synth release {dataset}` cuts one")
+        return
+    rows = [
+        (
+            f"v{row['version']}",
+            row["num_samples"],
+            f"+{row['added']} -{row['removed']}",
+            row["cause"],
+            ", ".join(row["aliases"]) or None,
+            ", ".join(f"{run['accuracy']:.3f}" for run in row["model_runs"] if "accuracy" in run) or None,
+            row["released_at"].date(),
+            row["digest"][:10],
+        )
+        for row in found
+    ]
+    columns = ("version", "samples", "change", "cause", "aliases", "accuracy", "date", "digest")
+    print_table(dataset, columns, rows, numbers=("samples",))
+    for row in found:
+        if row["is_marked"]:
+            say(f"v{row['version']} is marked: samples in it were taken down")
+
+
+@click.command()
+@click.option("--sample", help="A sample_id, or at least 6 first characters of it.")
+@click.option("--prompt", metavar="DATASET/NAME[@VERSION]", help="A prompt template, or one version of it.")
+@click.option("--version", metavar="DATASET@vN", help="A version, by number or alias.")
+@click.option("--model-run", help="A model_run_id, or at least 6 first characters of it.")
+@click.option("--up", is_flag=True, help="Only what it was made from.")
+@click.option("--down", is_flag=True, help="Only what it went into.")
+@as_json
+def lineage(*, is_json: bool, up: bool, down: bool, **given: str | None) -> None:
+    """Follow the chain of ids from a prompt to the model that consumed its samples, up and down."""
+    named = {name: value for name, value in given.items() if value is not None}
+    if len(named) != 1:
+        raise UsageError(
+            f"{len(named)} things are named to follow, not one",
+            where="the command line",
+            fix="give one of --sample, --prompt, --version and --model-run",
+        )
+    ((kind, text),) = named.items()
+    found = _chain(Project(), kind, text)
+    if up != down:
+        found.pop("down" if up else "up")
+    if is_json:
+        print_json(found)
+    else:
+        print_lineage(found)
+
+
+def _chain(project: Project, kind: str, text: str) -> dict[str, Any]:
+    from synth_assets.reports import lineage as chains
+    from synth_assets.reports.releases import version_number
+
+    if kind == "sample":
+        return chains.of_sample(project.lake, text)
+    if kind == "model_run":
+        return chains.of_model_run(project.lake, text)
+    if kind == "version":
+        dataset, name = split_version(text)
+        return chains.of_version(project.lake, dataset, version_number(project.lake, dataset, name))
+    dataset, slash, rest = text.partition("/")
+    name, _, version = rest.partition("@")
+    if not slash or not dataset or not name:
+        raise UsageError(
+            f"{text[:80]!r} names no prompt", where="--prompt", fix="write DATASET/NAME or DATASET/NAME@VERSION"
+        )
+    return chains.of_prompt(project.lake, dataset, name, version or None)
+
+
+@click.command()
+@click.argument("sql")
+@click.option("--limit", type=click.IntRange(0), default=ROWS_SHOWN, show_default=True, help="Rows at most; 0 for all.")
+@as_json
+def query(*, sql: str, limit: int, is_json: bool) -> None:
+    """Run one SELECT on the lake, read-only.
+
+    Tables are those of the lake, by their names; texts stand in `texts` (sample_id, field, text) and `seed_texts`
+    (seed_id, field, text). `SELECT * FROM information_schema.columns` lists every column.
+    """
+    from resources.lake.query import run_query
+
+    project = Project()
+    frame = run_query(project.home, os.environ, sql, limit=limit + 1 if limit else None)
+    is_cut = bool(limit) and frame.height > limit
+    frame = frame.head(limit) if is_cut else frame
+    if is_json:
+        print_json(frame.to_dicts())
+    else:
+        print_table("", [visible(name) for name in frame.columns], frame.iter_rows())
+        console.print(f"{frame.height:,} row{'' if frame.height == 1 else 's'}", style="dim")
+    if is_cut:
+        sys.stdout.flush()
+        errors.print(f"only the first {limit:,} rows are shown; --limit 0 shows all")

@@ -1,0 +1,109 @@
+"""What the commands work with: the home, the recipes, the lake and Dagster's instance, each opened when first used."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resources.places import PROJECT, recipes_folder, synth_home
+from synth_assets.errors import StoppedError, UsageError
+from synth_assets.recipe import BrokenRecipe, Recipe, discover, load_recipe
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from resources.lake import DuckLake
+    from synth_assets.domain.ports import Provider
+
+
+class Project:
+    """The checkout and its data, as one command sees them."""
+
+    def __init__(self) -> None:
+        self.root = PROJECT
+        self.home = synth_home()
+        self._kept_open = ExitStack()
+
+    @cached_property
+    def recipes(self) -> Path:
+        """Folder of dataset folders."""
+        return recipes_folder()
+
+    @cached_property
+    def lake(self) -> "DuckLake":
+        """The lake of this home, kept open for the length of the command."""
+        from resources.lake import leased_lake
+
+        return self._kept_open.enter_context(leased_lake(self.home))
+
+    def recipe(self, dataset: str) -> Recipe:
+        """Return a dataset's recipe.
+
+        Raises:
+            UsageError: there is none of that name, or it cannot be read.
+        """
+        folder = self.recipes / dataset
+        if "/" in dataset or not (folder / "recipe.yaml").is_file():
+            names = (
+                ", ".join(sorted(each.name for each in self.recipes.glob("*/recipe.yaml") for each in [each.parent]))
+                or "none"
+            )
+            raise UsageError(
+                f"no dataset called '{dataset}'",
+                where=str(self.recipes),
+                fix=f"datasets here: {names}; `synth init NAME` makes one",
+            )
+        return load_recipe(folder)
+
+    def datasets(self) -> list[Recipe | BrokenRecipe]:
+        """Return every recipe, readable or not."""
+        return discover(self.recipes)
+
+    def definitions(self, recipe: Recipe) -> "dg.Definitions":
+        """Return the assets and jobs of one dataset."""
+        from synth_assets.definitions import build_defs
+
+        return build_defs([recipe], home=str(self.home))
+
+    def provider(self, recipe: Recipe) -> "Provider":
+        """Return the model a recipe would ask; nothing is started."""
+        from resources.wiring import Generators
+
+        with Generators(self.home).open(recipe.model) as generator:
+            return generator.provider
+
+    @contextmanager
+    def instance(self) -> Iterator["dg.DagsterInstance"]:
+        """Yield the Dagster instance whose runs `make ui` shows.
+
+        Raises:
+            StoppedError: its storage cannot be written, e.g. because the disk is full.
+        """
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from resources.instance import dagster_home, instance_for, server_url
+
+        try:
+            with instance_for(dagster_home()) as instance:
+                yield instance
+        except SQLAlchemyError as error:
+            raise StoppedError(
+                f"Dagster could not write down what runs ({type(error).__name__}); everything finished is kept",
+                where="SYNTH_INSTANCE" if server_url() else str(dagster_home()),
+                fix="check free space there or the server, then run the same command again",
+            ) from None
+
+
+def split_version(text: str) -> tuple[str, str]:
+    """Split DATASET@vN or DATASET@alias.
+
+    Raises:
+        UsageError: there is no @.
+    """
+    dataset, mark, version = text.partition("@")
+    if not mark or not dataset or not version:
+        raise UsageError(
+            f"{text!r} names no version", where="the command line", fix="write DATASET@v1 or DATASET@latest"
+        )
+    return dataset, version

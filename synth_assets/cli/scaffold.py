@@ -1,0 +1,78 @@
+"""`synth init` and `synth doctor`: the first command of a new dataset, and the one for when something is wrong."""
+
+import dataclasses
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from synth_assets.cli.output import as_json, console, print_json, say, visible
+from synth_assets.cli.project import Project
+from synth_assets.cli.starter import starter_files
+from synth_assets.errors import RefusedError, StoppedError, UsageError
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+"""What a dataset may be called: its name is also a Dagster and a SQL name."""
+
+
+@click.command()
+@click.argument("name")
+def init(*, name: str) -> None:
+    """Write a small dataset NAME to start from: a recipe, prompts for both kinds of model, and examples."""
+    from synth_assets.recipe import load_recipe
+
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{name[:80]!r} is no name for a dataset",
+            where="the command line",
+            fix="begin with a small letter, then small letters, digits and _, at most 63",
+        )
+    folder = Project().recipes / name
+    _write(folder, starter_files(name, datetime.now(UTC).strftime("%Y-%m-%d")))
+    recipe = load_recipe(folder)
+    say(f"wrote {folder}: {len(recipe.templates)} prompts, {len(recipe.seeds)} examples")
+    say(f"next: `synth plan {name}` shows what a batch would ask, `synth run {name}` makes one")
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    """Write a new folder; the recipe comes last, so a half-written dataset is none."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise RefusedError(
+            f"there is a dataset or a file called '{folder.name}' already; nothing was changed",
+            where=str(folder),
+            fix="choose another name",
+        ) from None
+    for path, text in files.items():
+        file = folder / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
+@click.command()
+@as_json
+def doctor(*, is_json: bool) -> None:
+    """Look at everything a run needs, and say how to mend what is broken."""
+    from synth_assets.cli.checkup import examine
+
+    findings = examine(Project(), os.environ)
+    if is_json:
+        print_json([dataclasses.asdict(finding) for finding in findings])
+    for finding in () if is_json else findings:
+        word, style = ("ok     ", "green") if finding.is_ok else ("problem", "red")
+        console.print(
+            Text.assemble((word, style), f"  {visible(finding.name)}: {visible(finding.says)}"), soft_wrap=True
+        )
+        if not finding.is_ok:
+            console.print(Text(f"         fix: {visible(finding.fix)}"), soft_wrap=True)
+    broken = [finding.name for finding in findings if not finding.is_ok]
+    if broken:
+        raise StoppedError(
+            f"{len(broken)} of {len(findings)} checks found a problem: {visible(', '.join(broken))}",
+            where="this installation and its data",
+            fix="do what stands beside each problem, then `synth doctor` again",
+        )

@@ -1,0 +1,161 @@
+"""`synth release` and `synth train`: from green batches to a version, and from a version to a model."""
+
+from typing import Any
+
+import click
+
+from synth_assets.cli.execution import run_job
+from synth_assets.cli.output import as_json, print_json, print_table, say
+from synth_assets.cli.project import Project, split_version
+from synth_assets.domain.standing import latest
+from synth_assets.errors import IntegrityError, StoppedError, SynthError
+from synth_assets.jobs import model_job, version_job
+from synth_assets.recipe import Recipe
+from synth_assets.reports.releases import version_number
+from synth_assets.stages.versions import head_of, pending
+from synth_assets.vocabulary import Stage
+
+CONTRADICTIONS = frozenset({"digest", "manifest", "counts", "verdicts_rederived"})
+"""Gates of a version that fail only when what is stored contradicts itself."""
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--reason", default="", help="Why this version is cut. It stays in the audit for ever.")
+@as_json
+def release(*, dataset: str, reason: str, is_json: bool) -> None:
+    """Cut the next version of DATASET from its green batches. Nothing new means no version, and that is fine."""
+    project = Project()
+    facts = cut_version(project, project.recipe(dataset), reason=reason)
+    if is_json:
+        print_json(facts)
+    elif facts["is_new"]:
+        say(f"{dataset} {facts['version']}: {facts['num_samples']} samples in {facts['folder']}")
+    else:
+        say(f"nothing new since {facts['version'] or 'the beginning'}; no version was cut")
+    for batch, stage in facts["batches_left_out"].items():
+        say(f"  left out: {batch}, held back at {stage}")
+
+
+def cut_version(project: Project, recipe: Recipe, *, reason: str) -> dict[str, Any]:
+    """Cut the next version, or return the latest one if nothing changed.
+
+    Raises:
+        SynthError: a gate did not hold, or somebody else cut the version.
+    """
+    dataset = recipe.dataset
+    next_up = pending(project.lake, dataset)
+    number = next_up.head
+    if not next_up.change.is_empty:
+        number += 1
+        with project.instance() as instance:
+            instance.add_dynamic_partitions(f"{dataset}_versions", [f"v{number}"])
+            config = {f"{dataset}__{Stage.DATASET_VERSION}": {"config": {"reason": reason}}}
+            ran = run_job(project, instance, version_job(dataset), recipe=recipe, partition=f"v{number}", config=config)
+            if ran.error is not None:
+                if head_of(project.lake, dataset) < number:
+                    instance.delete_dynamic_partition(f"{dataset}_versions", f"v{number}")
+                raise ran.error
+            if not ran.success:
+                raise red_gates(dataset, f"v{number}", ran.failed_checks)
+    return {
+        "dataset": dataset,
+        "version": f"v{number}" if number else None,
+        "is_new": number > next_up.head,
+        "num_samples": next_up.change.members.height,
+        "added": next_up.change.added.height,
+        "removed": next_up.change.removed.height,
+        "digest": next_up.change.digest,
+        "folder": str(project.home / "releases" / dataset / f"v{number}") if number else None,
+        "batches_left_out": next_up.left_out,
+    }
+
+
+def red_gates(dataset: str, partition: str, failed: list[tuple[str, str, dict[str, Any]]]) -> SynthError:
+    """Say which gates of a version or of a model run did not hold; what contradicts itself is an integrity error."""
+    kind = IntegrityError if {gate for _, gate, _ in failed} & CONTRADICTIONS else StoppedError
+    return kind(
+        f"{dataset} {partition} is red at {', '.join(f'{stage}.{gate}' for stage, gate, _ in failed) or 'a gate'}",
+        where=f"{dataset}, partition {partition}",
+        fix=f"`synth status {dataset}` and the checks in `make ui` show why",
+    )
+
+
+@click.command()
+@click.argument("version")
+@click.option("--trainer", help="Train with this trainer instead of the recipe's.")
+@as_json
+def train(*, version: str, trainer: str | None, is_json: bool) -> None:
+    """Train on VERSION (DATASET@v1 or DATASET@latest) and measure the model on real data beside its baselines.
+
+    A model that was trained before on the same version, parameters, seed and test set is read, not trained again.
+    """
+    dataset, name = split_version(version)
+    project = Project()
+    recipe = project.recipe(dataset)
+    if trainer is not None:
+        chosen = recipe.model.trainer.model_copy(update={"name": trainer})
+        from dataclasses import replace
+
+        recipe = replace(recipe, model=recipe.model.model_copy(update={"trainer": chosen}))
+    facts = train_version(project, recipe, f"v{version_number(project.lake, dataset, name)}")
+    if is_json:
+        print_json(facts)
+    else:
+        print_evaluation(facts)
+
+
+def train_version(project: Project, recipe: Recipe, key: str) -> dict[str, Any]:
+    """Train on a version and return the model run with its evaluations.
+
+    Raises:
+        SynthError: the version is not released, or a gate did not hold.
+    """
+    dataset = recipe.dataset
+    with project.instance() as instance:
+        instance.add_dynamic_partitions(f"{dataset}_versions", [key])
+        ran = run_job(project, instance, model_job(dataset), recipe=recipe, partition=key)
+    if ran.error is not None:
+        raise ran.error
+    if not ran.success:
+        raise red_gates(dataset, key, ran.failed_checks)
+    commits = latest(project.lake.read("stage_commits", dataset=dataset, partition=key))
+    run = commits[Stage.MODEL_RUN]["output_digest"]
+    row = project.lake.read("model_runs", model_run_id=run).row(0, named=True)
+    evaluations = project.lake.read("evaluations", model_run_id=run).sort("metric", "value", descending=[False, True])
+    return {
+        "dataset": dataset,
+        "version": key,
+        "model_run_id": run,
+        "trainer": row["trainer"],
+        "was_trained_now": row["run_id"] == ran.run_id,
+        "num_samples": row["num_samples"],
+        "evaluations": evaluations.drop("dataset", "model_run_id").to_dicts(),
+    }
+
+
+def print_evaluation(facts: dict[str, Any]) -> None:
+    """Print accuracies beside the baselines."""
+    rows = [
+        (row["subject"], row["train_rows"], f"{row['value']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}")
+        for row in facts["evaluations"]
+        if row["metric"] == "accuracy"
+    ]
+    test_rows = facts["evaluations"][0]["test_rows"]
+    print_table(
+        f"accuracy on {test_rows:,} real reviews",
+        ("trained on", "rows", "accuracy", "95 % interval"),
+        [(_subject(name, facts["version"]), *rest) for name, *rest in rows],
+        numbers=("rows", "accuracy"),
+    )
+    state = "trained now" if facts["was_trained_now"] else "trained before, read again"
+    say(f"model run {facts['model_run_id']} ({state})")
+
+
+def _subject(name: str, version: str) -> str:
+    words = {
+        "model": f"{version}, synthetic",
+        "baseline:majority": "nothing: always the majority class",
+        "baseline:shots": "the prompts' own examples",
+    }
+    return words.get(name, "real reviews" if name.startswith("baseline:real") else name)

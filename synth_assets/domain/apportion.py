@@ -1,0 +1,35 @@
+"""Splitting a whole number by weights, exactly."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+
+def apportion(total: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """Return whole parts of ``total`` in proportion to ``weights``; the parts always add up to ``total``.
+
+    Largest remainders get the rest; ties go to the name that comes first in ``weights``.
+
+    Args:
+        total: what is split, at least 0.
+        weights: positive weights by name, in any unit.
+
+    Raises:
+        ValueError: ``total`` is negative or no weight is positive.
+
+    Source:
+        A. Hamilton's method of largest remainders, 1792.
+
+    Example:
+        >>> apportion(10, {"a": 1, "b": 1, "c": 1})
+        {'a': 4, 'b': 3, 'c': 3}
+    """
+    parts_of = {name: Fraction(str(weight)) for name, weight in weights.items()}  # 0.3 as written, not as stored
+    whole = sum(parts_of.values())
+    if total < 0 or whole <= 0:
+        raise ValueError("apportion needs a total of at least 0 and a positive weight")
+    exact = {name: total * weight / whole for name, weight in parts_of.items()}
+    parts = {name: int(share) for name, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: parts[name] - exact[name])
+    for name in by_remainder[: total - sum(parts.values())]:
+        parts[name] += 1
+    return parts

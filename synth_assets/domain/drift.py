@@ -1,0 +1,38 @@
+"""How far two sets of values lie apart: one number between 0 and 1 per measure."""
+
+import numpy as np
+import polars as pl
+
+
+def ks_distance(left: pl.Series, right: pl.Series) -> float:
+    """Return the largest gap between two cumulative distributions, 0..1; 0.0 if either is empty.
+
+    Nulls are left out.
+
+    Source:
+        The two-sample Kolmogorov-Smirnov statistic.
+
+    Example:
+        >>> ks_distance(pl.Series([1.0, 2.0]), pl.Series([3.0, 4.0]))
+        1.0
+    """
+    a, b = np.sort(left.drop_nulls().to_numpy()), np.sort(right.drop_nulls().to_numpy())
+    if not len(a) or not len(b):
+        return 0.0
+    points = np.concatenate([a, b])
+    gaps = np.searchsorted(a, points, side="right") / len(a) - np.searchsorted(b, points, side="right") / len(b)
+    return float(np.abs(gaps).max())
+
+
+def total_variation(left: pl.Series, right: pl.Series) -> float:
+    """Return half the sum of differences between the shares of each name, 0..1; 0.0 if either is empty.
+
+    Example:
+        >>> total_variation(pl.Series(["a", "b"]), pl.Series(["a", "a"]))
+        0.5
+    """
+    if left.is_empty() or right.is_empty():
+        return 0.0
+    names = set(left.to_list()) | set(right.to_list())
+    shares = [(float((left == name).sum()) / len(left), float((right == name).sum()) / len(right)) for name in names]
+    return sum(abs(a - b) for a, b in shares) / 2

@@ -1,0 +1,253 @@
+"""Turning a recipe and a deficit into planned requests: computed once, stored, and from then on read."""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import polars as pl
+
+from synth_assets.canonical import canonical_json, sha256, stored_json
+from synth_assets.domain import ids
+from synth_assets.domain.apportion import apportion
+from synth_assets.domain.ports import Call, Provider
+from synth_assets.domain.rendering import render
+from synth_assets.errors import UsageError
+from synth_assets.recipe.loader import Recipe, SeedRow, template_sha256
+from synth_assets.recipe.model import RecipeModel, SeedTable
+from synth_assets.recipe.template import Template
+from synth_assets.tables import TABLES
+
+PROMPTS_SCHEMA: dict[str, Any] = {
+    "request_id": pl.String,
+    "prompt": pl.String,
+    "opening": pl.String,
+    "seed_ids": pl.List(pl.String),
+}
+"""Payload of a plan: ``prompt`` is canonical JSON of the text or the messages, ``opening`` the seeded opening."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One attempt: ``requests`` (n, 16) by the contract, ``prompts`` (n, 4) as `PROMPTS_SCHEMA`.
+
+    ``requests`` lacks `object_sha256`, the 17th column, until the prompts are stored.
+    """
+
+    requests: pl.DataFrame
+    prompts: pl.DataFrame
+
+
+def owed(model: RecipeModel) -> dict[str, int]:
+    """Return how many accepted samples of each label a batch owes; they add up to the promise."""
+    return apportion(model.batch.accept, {name: label.share for name, label in model.labels.items()})
+
+
+def deficit(model: RecipeModel, accepted: Mapping[str, int]) -> dict[str, int]:
+    """Return how many accepted samples of each label are missing, 0 or more each."""
+    return {label: max(0, due - accepted.get(label, 0)) for label, due in owed(model).items()}
+
+
+def requests_for(model: RecipeModel, missing: Mapping[str, int]) -> dict[str, int]:
+    """Return how many requests of each label to plan for a deficit: the deficit times `overdraw`, rounded up."""
+    return {label: math.ceil(count * model.batch.overdraw) for label, count in missing.items() if count > 0}
+
+
+def plan_attempt(recipe: Recipe, provider: Provider, *, batch: str, attempt: int, wanted: Mapping[str, int]) -> Plan:
+    """Plan one attempt; the same arguments give the same plan, to the bit.
+
+    Args:
+        recipe: the dataset.
+        provider: whose mode decides which templates are used.
+        batch: partition key.
+        attempt: number of the attempt, from 1.
+        wanted: requests of each label.
+
+    Raises:
+        UsageError: no template speaks the provider's mode, or a template does not render.
+    """
+    templates = templates_for(recipe, provider)
+    dice = ids.seeded(recipe.dataset, batch, attempt)
+    draws = _draws(recipe.model, templates, wanted, dice)
+    rows = [
+        _request(recipe, provider, batch=batch, attempt=attempt, ordinal=ordinal, draw=draw)
+        for ordinal, draw in enumerate(draws)
+    ]
+    requests = TABLES["requests"].frame([row for row, _ in rows]).drop("object_sha256")
+    prompts = pl.DataFrame([payload for _, payload in rows], schema=PROMPTS_SCHEMA)
+    return Plan(requests=requests, prompts=prompts)
+
+
+def templates_for(recipe: Recipe, provider: Provider) -> list[Template]:
+    """Return the recipe's templates that speak the provider's mode.
+
+    Raises:
+        UsageError: there is none.
+    """
+    templates = [template for template in recipe.templates if template.mode == provider.mode]
+    if not templates:
+        raise UsageError(
+            f"no prompt of '{recipe.dataset}' has mode {provider.mode}, which {provider.name} speaks",
+            where=str(recipe.folder / "recipe.yaml"),
+            fix=f"add a prompt whose front matter says `mode: {provider.mode}`",
+        )
+    return templates
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The control values one request was dealt: label, axis values by name, template."""
+
+    label: str
+    axes: dict[str, str]
+    template: Template
+
+
+def _draws(
+    model: RecipeModel, templates: Sequence[Template], wanted: Mapping[str, int], dice: random.Random
+) -> list[Draw]:
+    weights = {use.name: use.weight for use in model.prompts}
+    by_name = {template.name: template for template in templates}
+    draws: list[Draw] = []
+    for label, count in wanted.items():
+        columns = {
+            axis: _dealt(count, {name: value.weight for name, value in values.items()}, dice)
+            for axis, values in model.axes.items()
+        }
+        used = _dealt(count, {name: weights[name] for name in by_name}, dice)
+        draws += [
+            Draw(label, {axis: values[i] for axis, values in columns.items()}, by_name[used[i]]) for i in range(count)
+        ]
+    dice.shuffle(draws)
+    return draws
+
+
+def _dealt(count: int, weights: Mapping[str, float], dice: random.Random) -> list[str]:
+    """Deal each name its exact quota, in random order."""
+    cards = [name for name, share in apportion(count, weights).items() for _ in range(share)]
+    dice.shuffle(cards)
+    return cards
+
+
+def _request(
+    recipe: Recipe, provider: Provider, *, batch: str, attempt: int, ordinal: int, draw: Draw
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    request = ids.request_id(recipe.dataset, batch, attempt, ordinal)
+    dice = ids.seeded("request", request)
+    values = _values(recipe.model, draw)
+    values["rows"], seed_ids = _seed_rows(recipe, draw, dice)
+    opening = _opening(recipe, draw, values, dice)
+    prompt = render_prompt(draw.template, {**values, "opening": opening})
+    params = sampling_params(recipe.model, provider)
+    seed = ids.sampling_seed(request)
+    row = {
+        "dataset": recipe.dataset,
+        "batch": batch,
+        "attempt": attempt,
+        "ordinal": ordinal,
+        "request_id": request,
+        "call_id": ids.call_id(
+            provider=provider.name, model=provider.model_id, params=params, prompt=prompt, schema=None, seed=seed
+        ),
+        "seed": seed,
+        "prompt_name": draw.template.name,
+        "prompt_version": draw.template.version,
+        "template_sha256": template_sha256(draw.template),
+        "prompt_sha256": sha256(canonical_json(prompt)),
+        "label": draw.label,
+        "axes": stored_json(draw.axes),
+        "opening": sha256(opening.encode()) if opening else None,
+        "model": provider.model_id,
+        "generation_params": stored_json(params),
+    }
+    payload = {"request_id": request, "prompt": stored_json(prompt), "opening": opening, "seed_ids": seed_ids}
+    return row, payload
+
+
+def _values(model: RecipeModel, draw: Draw) -> dict[str, Any]:
+    """What a template sees: each axis by name as its words."""
+    words = {axis: model.axes[axis][value].words or value for axis, value in draw.axes.items()}
+    return {**words, "label": model.labels[draw.label].words or draw.label, "language": model.language}
+
+
+def _seed_rows(recipe: Recipe, draw: Draw, dice: random.Random) -> tuple[dict[str, list[dict[str, str]]], list[str]]:
+    drawn = {"label": draw.label, **draw.axes}
+    rows: dict[str, list[dict[str, str]]] = {}
+    seed_ids: list[str] = []
+    for name, table in recipe.model.seeds.items():
+        fitting = [row for row in recipe.seeds if row.table == name and _fits(row, table, drawn)]
+        if not fitting:
+            asked = {axis: drawn[axis] for axis in (*table.match, *table.differ)}
+            raise UsageError(
+                f"no row of seed table '{name}' fits {asked}",
+                where=str(recipe.folder / table.file),
+                fix="add such a row, or shorten `match` or `differ`",
+            )
+        chosen = dice.sample(fitting, min(table.per_request, len(fitting)))
+        rows[name] = [row.fields for row in chosen]
+        seed_ids += [row.seed_id for row in chosen]
+    return rows, seed_ids
+
+
+def _fits(row: SeedRow, table: SeedTable, drawn: Mapping[str, str]) -> bool:
+    return all(row.fields.get(axis) == drawn[axis] for axis in table.match) and all(
+        row.fields.get(axis) != drawn[axis] for axis in table.differ
+    )
+
+
+def _opening(recipe: Recipe, draw: Draw, values: Mapping[str, Any], dice: random.Random) -> str:
+    drawn = {"label": draw.label, **draw.axes}
+    fitting = [
+        opening
+        for opening in recipe.model.openings
+        if all(drawn[axis] in allowed for axis, allowed in opening.when.items())
+    ]
+    if not fitting or draw.template.reply.format != "line":
+        return ""
+    chosen = dice.choices(fitting, weights=[opening.weight for opening in fitting])[0]
+    return render(chosen.text, values, where=f"{recipe.folder / 'recipe.yaml'}, openings")
+
+
+def render_prompt(template: Template, values: Mapping[str, Any]) -> str | list[dict[str, str]]:
+    """Return the text of a completion prompt, or the messages of a chat prompt."""
+    where = str(template.file)
+    if template.mode == "completion":
+        return render(template.body, values, where=where)
+    return [{"role": role, "content": render(source, values, where=where)} for role, source in template.messages]
+
+
+def sampling_params(model: RecipeModel, provider: Provider) -> dict[str, Any]:
+    """Return the parameters this provider understands, as sent."""
+    chosen = model.generator
+    params: dict[str, Any] = {
+        "temperature": chosen.temperature,
+        "top_p": chosen.top_p,
+        "max_tokens": chosen.max_tokens,
+    }
+    if provider.mode == "completion" and chosen.stop:
+        params["stop"] = list(chosen.stop)
+    if provider.takes_llama_params and chosen.min_p is not None:
+        params["min_p"] = chosen.min_p
+    return params
+
+
+def calls_of(requests: pl.DataFrame, prompts: pl.DataFrame) -> list[Call]:
+    """Return the stored plan as calls, in plan order.
+
+    Args:
+        requests: rows of `requests`, shape (n, 17).
+        prompts: their payload, shape (n, 4).
+    """
+    rows = requests.sort("attempt", "ordinal").join(prompts, on="request_id", how="left", maintain_order="left")
+    return [
+        Call(
+            call_id=row["call_id"],
+            request_id=row["request_id"],
+            prompt=orjson.loads(row["prompt"]),
+            params=orjson.loads(row["generation_params"]),
+            seed=row["seed"],
+        )
+        for row in rows.iter_rows(named=True)
+    ]

@@ -1,0 +1,187 @@
+"""The files of a release: a pure function of what the version holds, so equal versions give equal bytes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import orjson
+import polars as pl
+
+from synth_assets.canonical import sha256
+from synth_assets.domain.cards import dataset_card
+from synth_assets.domain.drafting import TEXT
+from synth_assets.recipe.model import RecipeModel
+
+INDENTED = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything a release is made of.
+
+    Attributes:
+        members: of the version, columns of `versioning.MEMBER`.
+        samples, requests, generations, decisions, assessments: rows of those tables for the members.
+        texts: columns sample_id, text.
+        verdicts: the verdicts of every batch inside, rows of `verdicts`.
+        batches_left_out: batches that are not green, with the stage that holds each back.
+        cost_usd: of all generations of the batches inside; None if any price is unknown.
+    """
+
+    model: RecipeModel
+    version: int
+    parent_version: int | None
+    digest: str
+    members: pl.DataFrame
+    samples: pl.DataFrame
+    requests: pl.DataFrame
+    generations: pl.DataFrame
+    decisions: pl.DataFrame
+    assessments: pl.DataFrame
+    texts: pl.DataFrame
+    verdicts: pl.DataFrame
+    batches_left_out: Mapping[str, str]
+    cost_usd: float | None
+
+
+def release_files(contents: Contents) -> dict[str, bytes]:
+    """Return every file of the release folder by its path inside, the manifest last.
+
+    `manifest.json` holds sha256 and size of every other file; its own hash goes into the audit.
+    """
+    rows = sample_rows(contents)
+    meta = _meta(contents, rows)
+    splits = sorted({row["split"] for row in rows})
+    files = {
+        "samples.jsonl": b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows),
+        "meta.json": orjson.dumps(meta, option=INDENTED),
+        "README.md": dataset_card(
+            contents.model, meta, _funnel(contents), left_out=contents.batches_left_out, splits=splits
+        ).encode(),
+    }
+    for split in splits:
+        files[f"data/{split}.parquet"] = _parquet([row for row in rows if row["split"] == split])
+    files["manifest.json"] = orjson.dumps(_manifest(contents, meta, files), option=INDENTED)
+    return files
+
+
+def sample_rows(contents: Contents) -> list[dict[str, Any]]:
+    """Return one mapping per member in the order of `samples.jsonl`: by batch, attempt, ordinal."""
+    requested = contents.requests.select(
+        "request_id",
+        "prompt_name",
+        "prompt_version",
+        "template_sha256",
+        "prompt_sha256",
+        "model",
+        "generation_params",
+        "axes",
+    )
+    answered = contents.generations.select("request_id", "generated_at")
+    joined = (
+        contents.members.select("sample_id", "split")
+        .join(contents.samples, on="sample_id")
+        .join(requested, on="request_id")
+        .join(answered, on="request_id")
+        .join(contents.decisions.select("sample_id", "quality_score"), on="sample_id")
+        .join(contents.texts, on="sample_id", how="left")
+        .sort("batch", "attempt", "ordinal", "position")
+    )
+    values = _assessments(contents.assessments)
+    return [_row(row, values.get(row["sample_id"], {})) for row in joined.iter_rows(named=True)]
+
+
+def _assessments(assessments: pl.DataFrame) -> dict[str, dict[str, float | None]]:
+    found: dict[str, dict[str, float | None]] = {}
+    for row in assessments.sort("sample_id", "name").iter_rows(named=True):
+        found.setdefault(row["sample_id"], {})[row["name"]] = row["value"]
+    return found
+
+
+def _row(row: Mapping[str, Any], assessments: Mapping[str, float | None]) -> dict[str, Any]:
+    return {
+        "sample_id": row["sample_id"],
+        "content_sha256": row["content_sha256"],
+        "split": row["split"],
+        "task_type": row["task_type"],
+        "language": row["language"],
+        "label": row["label"],
+        "fields": {TEXT: row["text"]},
+        "tags": orjson.loads(row["axes"]),
+        "prompt_name": row["prompt_name"],
+        "prompt_version": row["prompt_version"],
+        "template_sha256": row["template_sha256"],
+        "prompt_sha256": row["prompt_sha256"],
+        "model": row["model"],
+        "generation_params": orjson.loads(row["generation_params"]),
+        "generated_at": row["generated_at"].isoformat(),
+        "batch": row["batch"],
+        "generation_id": row["generation_id"],
+        "assessments": dict(assessments),
+        "quality_score": row["quality_score"],
+    }
+
+
+def _meta(contents: Contents, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    scores = [row["quality_score"] for row in rows if row["quality_score"] is not None]
+    labels = [row["label"] for row in rows]
+    former = sorted({label for label in labels if label is not None} - set(contents.model.labels))
+    return {
+        "dataset": contents.model.dataset,
+        "version": f"v{contents.version}",
+        "date": max((row["batch"] for row in rows), default=contents.model.start),
+        "generator": sorted({row["model"] for row in rows}),
+        "task_type": contents.model.task_type,
+        "prompt_template": sorted({f"{row['prompt_name']}@{row['prompt_version']}" for row in rows}),
+        "quality_score_avg": round(sum(scores) / len(scores), 6) if scores else None,
+        "num_samples": len(rows),
+        "digest": contents.digest,
+        "parent_version": None if contents.parent_version is None else f"v{contents.parent_version}",
+        "label_counts": {label: labels.count(label) for label in [*contents.model.labels, *former]},
+        "cost_usd": contents.cost_usd,
+    }
+
+
+def _funnel(contents: Contents) -> dict[str, int]:
+    return {
+        "requested": contents.requests.height,
+        "answered": contents.generations.filter(pl.col("outcome") == "answered").height,
+        "parsed": contents.samples.height,
+        "accepted": contents.members.height,
+    }
+
+
+def _parquet(rows: list[dict[str, Any]]) -> bytes:
+    """Flat columns for readers that know nothing of the nested ones."""
+    flat = [
+        {
+            TEXT: row["fields"][TEXT],
+            **{key: row[key] for key in ("label", "sample_id", "content_sha256", "language", "batch")},
+        }
+        | {
+            "prompt": f"{row['prompt_name']}@{row['prompt_version']}",
+            "model": row["model"],
+            "quality_score": row["quality_score"],
+        }
+        for row in rows
+    ]
+    buffer = BytesIO()
+    pl.DataFrame(flat, schema_overrides={"quality_score": pl.Float64}).write_parquet(buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _manifest(contents: Contents, meta: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
+    latest = contents.verdicts.sort("partition", "stage", "gate")
+    return {
+        "dataset": contents.model.dataset,
+        "version": meta["version"],
+        "digest": contents.digest,
+        "counts": {"samples": meta["num_samples"], "labels": meta["label_counts"]},
+        "files": {name: {"sha256": sha256(data), "bytes": len(data)} for name, data in sorted(files.items())},
+        "verdicts": [
+            {"batch": row["partition"], "stage": row["stage"], "gate": row["gate"], "passed": row["passed"]}
+            for row in latest.iter_rows(named=True)
+        ],
+        "batches_left_out": dict(sorted(contents.batches_left_out.items())),
+    }

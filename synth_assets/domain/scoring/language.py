@@ -1,0 +1,44 @@
+"""The scorer for the language a text is in.
+
+The model is a naive Bayes over byte sequences that ships with py3langid. Probabilities are rounded to six digits, so
+that the last bits of a float32 product, which may differ between processors, never reach an assessment.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import polars as pl
+
+from synth_assets.domain.scoring.scorer import Context, new_texts, result
+
+DIGITS = 6
+
+
+@lru_cache(maxsize=1)
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def language_probability(text: str, language: str) -> float | None:
+    """Return how probable it is that a text is in a language, among all languages the model knows.
+
+    Args:
+        text: any text; a few words say little, an empty text nothing (every language is then as probable).
+        language: ISO 639-1.
+
+    Returns:
+        A probability, 0..1; None if the model does not know the language.
+
+    Source:
+        M. Lui and T. Baldwin, "langid.py: An Off-the-shelf Language Identification Tool", 2012.
+    """
+    found: float | None = dict(_identifier().rank(text)).get(language)
+    return None if found is None else round(float(found), DIGITS)
+
+
+def measure_language(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Return the probability of the language asked for, per new sample."""
+    values = [language_probability(text, context.language) for text in new_texts(samples)]
+    return result(values, [None] * len(values))

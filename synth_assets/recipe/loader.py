@@ -1,0 +1,153 @@
+"""Reading a dataset's folder into one value, or one clear refusal."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+
+from synth_assets.canonical import digest, sha256, stored_json
+from synth_assets.errors import SynthError, UsageError
+from synth_assets.recipe.model import RecipeModel
+from synth_assets.recipe.strict_yaml import parse
+from synth_assets.recipe.template import Template, load_template
+from synth_assets.recipe.validation import validated
+
+
+@dataclass(frozen=True)
+class SeedRow:
+    """One row of a seed table: ``fields`` as written, ``text`` always among them."""
+
+    table: str
+    position: int
+    fields: dict[str, str]
+
+    @property
+    def seed_id(self) -> str:
+        """Hash of the row's content."""
+        return digest([self.table, self.fields])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A dataset's folder as one immutable value."""
+
+    folder: Path
+    model: RecipeModel
+    templates: tuple[Template, ...]
+    seeds: tuple[SeedRow, ...]
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+        return self.model.dataset
+
+    @property
+    def canonical(self) -> bytes:
+        """The recipe's keys as sorted JSON; a verdict can be re-derived from it."""
+        return stored_json(self.model.model_dump(mode="json")).encode()
+
+    @property
+    def sha256(self) -> str:
+        """Hash of `canonical`."""
+        return sha256(self.canonical)
+
+    def promising(self, accepted: int) -> "Recipe":
+        """Return the recipe with another promise: a batch keeps the one it was opened with."""
+        batch = self.model.batch.model_copy(update={"accept": accepted})
+        return replace(self, model=self.model.model_copy(update={"batch": batch}))
+
+    @property
+    def shots(self) -> tuple[SeedRow, ...]:
+        """Seed rows that show what an answer looks like."""
+        return tuple(row for row in self.seeds if self.model.seeds[row.table].is_example)
+
+    def template(self, name: str) -> Template:
+        """Return the template called ``name``; the loader made sure it exists."""
+        return next(template for template in self.templates if template.name == name)
+
+
+@dataclass(frozen=True)
+class BrokenRecipe:
+    """A folder that could not be read: it takes down its own graph only."""
+
+    dataset: str
+    folder: Path
+    error: SynthError
+
+
+def template_sha256(template: Template) -> str:
+    """Hash front matter and body of a template."""
+    return digest(template.model_dump(mode="json"))
+
+
+def discover(root: Path) -> list[Recipe | BrokenRecipe]:
+    """Return every folder under ``root`` that has a `recipe.yaml`, sorted by name, readable or not."""
+    found: list[Recipe | BrokenRecipe] = []
+    for file in sorted(root.glob("*/recipe.yaml")):
+        try:
+            found.append(load_recipe(file.parent))
+        except SynthError as error:
+            found.append(BrokenRecipe(dataset=file.parent.name, folder=file.parent, error=error))
+    return found
+
+
+def load_recipe(folder: Path) -> Recipe:
+    """Read `recipe.yaml`, the templates it uses and its seed tables.
+
+    Raises:
+        UsageError: anything missing, unknown, repeated or out of range, with file, line and fix.
+    """
+    file = folder / "recipe.yaml"
+    if not file.is_file():
+        raise UsageError(
+            f"no dataset '{folder.name}'",
+            where=str(folder),
+            fix=f"name one of the folders in {folder.parent}, or `synth init {folder.name}`",
+        )
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UsageError("the recipe cannot be read", where=str(file), fix="write the file as UTF-8") from None
+    document = parse(text, file=file)
+    model = validated(RecipeModel, document, file=file)
+    if model.dataset != folder.name:
+        line = document.line_of(("dataset",))
+        raise UsageError(
+            f"dataset '{model.dataset}' is not the folder's name",
+            where=f"{file}:{line}",
+            fix=f"set `dataset: {folder.name}`",
+        )
+    templates = tuple(load_template(folder / "prompts" / f"{use.name}.md") for use in model.prompts)
+    seeds = tuple(row for name, table in model.seeds.items() for row in _seed_rows(name, folder / table.file))
+    return Recipe(folder=folder, model=model, templates=templates, seeds=seeds)
+
+
+def _seed_rows(table: str, file: Path) -> list[SeedRow]:
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError:
+        raise UsageError(
+            f"seed table '{table}' cannot be read",
+            where=str(file),
+            fix="write the file, or correct `seeds:` in recipe.yaml",
+        ) from None
+    rows = [_seed_row(table, position, line, file) for position, line in enumerate(lines) if line.strip()]
+    if not rows:
+        raise UsageError(f"seed table '{table}' is empty", where=str(file), fix='add a line such as {"text": "..."}')
+    return rows
+
+
+def _seed_row(table: str, position: int, line: bytes, file: Path) -> SeedRow:
+    where = f"{file}:{position + 1}"
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise UsageError(
+            "not one JSON object", where=where, fix='write {"text": "..."} on one line, in UTF-8'
+        ) from None
+    is_flat = isinstance(fields, dict) and all(isinstance(value, str) for value in fields.values())
+    if not is_flat or not fields.get("text", "").strip():
+        raise UsageError(
+            "a seed row needs a `text` and strings only", where=where, fix='write {"text": "...", "label": "..."}'
+        )
+    return SeedRow(table=table, position=position, fields=fields)

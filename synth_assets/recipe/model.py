@@ -1,0 +1,262 @@
+"""The shape of `recipe.yaml`: every key a recipe may have, with its meaning.
+
+Loading, hashing and error messages live in `loader`; what the values do lives in the domain.
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from synth_assets.vocabulary import Assessment
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+"""Names of prompts, axes, values and files."""
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+"""Names that must also be Dagster and SQL names."""
+
+Reason = Annotated[str, StringConstraints(min_length=10, max_length=300)]
+"""Why a threshold is what it is."""
+
+HOURLY_KEY = "%Y-%m-%dT%H"
+
+TEMPLATE_NAMES = {"label", "language", "opening", "rows"}
+"""What templates see beside the axes."""
+
+ROUNDING = 1e-9
+"""How far shares may miss 1 for being decimal fractions."""
+
+
+class Strict(BaseModel):
+    """No unknown key is ever ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Batch(Strict):
+    """The promise of a batch."""
+
+    accept: int = Field(ge=1, le=1_000_000, description="Accepted samples a batch owes.")
+    overdraw: float = Field(default=1.3, ge=1.0, le=10.0, description="Requests planned per missing sample.")
+    max_attempts: int = Field(default=3, ge=1, le=20, description="Attempts before the batch is left to a person.")
+    budget_usd: float | None = Field(default=None, gt=0, description="Hard limit of spending per batch.")
+
+
+class PriceModel(Strict):
+    """A dated price."""
+
+    input_usd_per_million: float = Field(ge=0)
+    output_usd_per_million: float = Field(ge=0)
+    as_of: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class Generator(Strict):
+    """Which model writes, and how it samples."""
+
+    model: str = Field(default="embedded", description="`embedded`, or a model of the endpoint in SYNTH_LLM_BASE_URL.")
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    min_p: float | None = Field(default=None, ge=0, le=1, description="llama.cpp only; other providers never see it.")
+    max_tokens: int = Field(default=256, ge=1, le=32_768)
+    stop: list[str] = Field(default_factory=list, max_length=4, description="Stop strings of completion prompts.")
+    concurrency: int = Field(default=16, ge=1, le=1024, description="Calls in flight against an endpoint.")
+    deadline_s: float = Field(default=120, gt=0, description="Total time of one call, retries included.")
+    max_tries: int = Field(default=5, ge=1, le=20, description="HTTP requests per call.")
+    prices: dict[str, PriceModel] = Field(default_factory=dict, description="By model name; no price, no cost.")
+
+
+class AxisValue(Strict):
+    """One value of a control axis."""
+
+    words: str = Field(default="", max_length=500, description="What the template sees; default is the value's name.")
+    weight: float = Field(default=1.0, gt=0)
+
+
+class Label(Strict):
+    """One label of a classification."""
+
+    words: str = Field(default="", max_length=500, description="What the template sees; default is the label itself.")
+    share: float = Field(gt=0, le=1, description="Its exact share of the requests; shares add up to 1.")
+
+
+class Opening(Strict):
+    """A seeded opening that the answer continues."""
+
+    text: str = Field(min_length=1, max_length=300, description="Jinja over label and axes.")
+    weight: float = Field(default=1.0, gt=0)
+    when: dict[Name, list[Name]] = Field(
+        default_factory=dict, description="Only if every named axis has a listed value."
+    )
+
+
+class SeedTable(Strict):
+    """Rows a prompt draws from; JSONL with a `text` field and, for labelled shots, a `label`."""
+
+    file: Annotated[str, StringConstraints(pattern=r"^seeds/[A-Za-z0-9._-]+\.jsonl$")]
+    per_request: int = Field(default=1, ge=1, le=50, description="Rows drawn for each request.")
+    match: list[Name] = Field(default_factory=list, description="Row fields that must equal the drawn axis value.")
+    differ: list[Name] = Field(default_factory=list, description="Row fields that must not equal the drawn axis value.")
+    is_example: bool = Field(
+        default=False,
+        description="Rows show what an answer looks like: copies are rejected, and a baseline learns from them.",
+    )
+
+
+class PromptUse(Strict):
+    """A template of the recipe and how often it is used."""
+
+    name: Name
+    weight: float = Field(default=1.0, gt=0)
+
+
+class Rule(Strict):
+    """A sample is rejected when its assessment leaves the range."""
+
+    min: float | None = None
+    max: float | None = None
+    because: Reason
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> "Rule":
+        if self.min is None and self.max is None:
+            raise ValueError("a rule needs `min`, `max` or both")
+        return self
+
+    def admits(self, value: float | None) -> bool:
+        """Whether a value passes; a value that could not be computed passes."""
+        if value is None:
+            return True
+        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
+
+
+class Gates(Strict):
+    """Thresholds of the gates that judge a batch as a whole."""
+
+    answered_share: Rule = Field(description="Answered requests of the latest attempt.")
+    acceptance_share: Rule = Field(description="Accepted or surplus samples of the latest attempt.")
+    label_deviation: Rule = Field(
+        description="Largest distance of a label's share among the accepted from its wanted share."
+    )
+    drift: Rule = Field(
+        description="Largest distance between this batch's distributions and those of the batches before."
+    )
+
+
+class Weight(Strict):
+    """How an assessment enters the quality score: 0 at `worst`, 1 at `best`, clipped between."""
+
+    weight: float = Field(gt=0)
+    worst: float
+    best: float
+
+    @model_validator(mode="after")
+    def _has_a_direction(self) -> "Weight":
+        if self.worst == self.best:
+            raise ValueError("`worst` and `best` must differ")
+        return self
+
+
+class RealDataUse(Strict):
+    """The real data the dataset is measured on."""
+
+    reader: Identifier = Field(description="A reader the project knows, e.g. movie_reviews.")
+    test_rows: int = Field(ge=100, description="Rows of the test set that are measured on.")
+
+
+class Trainer(Strict):
+    """The model that consumes the data."""
+
+    name: Identifier = "linear"
+    params: dict[str, Any] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0)
+
+
+class RecipeModel(Strict):
+    """All of `recipe.yaml`."""
+
+    dataset: Identifier
+    description: str = Field(min_length=10, max_length=2000)
+    owners: list[str] = Field(min_length=1, description="team:NAME or an e-mail address.")
+    license: str = Field(min_length=2, max_length=100, description="Licence of the released data.")
+    task_type: Literal["classification"]
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
+    start: str = Field(description="First partition key.")
+    cadence: Literal["hourly", "daily", "weekly"] = "daily"
+    timezone: str = "UTC"
+    cron: str | None = None
+    batch: Batch
+    generator: Generator
+    labels: dict[Name, Label] = Field(min_length=2)
+    axes: dict[Name, dict[Name, AxisValue]] = Field(default_factory=dict)
+    openings: list[Opening] = Field(default_factory=list)
+    seeds: dict[Identifier, SeedTable] = Field(default_factory=dict)
+    prompts: list[PromptUse] = Field(min_length=1)
+    rules: dict[Assessment, Rule] = Field(description="Asked of every sample; breaking one rejects it.")
+    gates: Gates
+    quality_score: dict[Assessment, Weight] = Field(min_length=1)
+    splits: dict[Literal["train", "validation", "test"], float]
+    real_data: RealDataUse | None = None
+    trainer: Trainer = Trainer()
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value!r} is no IANA time zone such as Europe/Berlin") from error
+        return value
+
+    @field_validator("owners")
+    @classmethod
+    def _owners_are_dagster_owners(cls, value: list[str]) -> list[str]:
+        for owner in value:
+            if not re.fullmatch(r"team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+", owner):
+                raise ValueError(f"{owner!r} is neither team:NAME nor an e-mail address")
+        return value
+
+    @model_validator(mode="after")
+    def _numbers_add_up(self) -> "RecipeModel":
+        shares = sum(label.share for label in self.labels.values())
+        if abs(shares - 1) > ROUNDING:
+            raise ValueError(f"labels: shares add up to {shares:g}, not 1")
+        splits = sum(self.splits.values())
+        if abs(splits - 1) > ROUNDING or min(self.splits.values()) < 0:
+            raise ValueError(f"splits: shares add up to {splits:g}, not 1")
+        return self
+
+    @model_validator(mode="after")
+    def _start_is_a_key(self) -> "RecipeModel":
+        pattern = HOURLY_KEY if self.cadence == "hourly" else "%Y-%m-%d"
+        try:
+            start = datetime.strptime(self.start, pattern)  # noqa: DTZ007 - a partition key has no zone of its own
+            is_key = start.strftime(pattern) == self.start  # 2026-11-1 is a date, but names no partition
+        except ValueError:
+            is_key = False
+        if not is_key:
+            raise ValueError(f"start: {self.start!r} is no key of cadence {self.cadence} ({pattern})")
+        if self.cadence == "hourly" and self.timezone != "UTC":
+            raise ValueError("timezone: hourly batches are UTC only, or one hour a year would exist twice")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "RecipeModel":
+        axes = {"label": set(self.labels)} | {name: set(values) for name, values in self.axes.items()}
+        for opening in self.openings:
+            for axis, values in opening.when.items():
+                if axis not in axes or not set(values) <= axes[axis]:
+                    raise ValueError(f"openings: `when` names {axis}: {values}, which is no axis with such values")
+        for name, table in self.seeds.items():
+            unknown = sorted({*table.match, *table.differ} - set(axes))
+            if unknown:
+                raise ValueError(f"seeds.{name}: {unknown} is no axis")
+        taken = sorted(TEMPLATE_NAMES & set(self.axes))
+        if taken:
+            raise ValueError(f"axes: templates know something else by the name of {taken}")
+        names = [use.name for use in self.prompts]
+        if len(set(names)) < len(names):
+            raise ValueError(f"prompts: {names} names one twice")
+        return self

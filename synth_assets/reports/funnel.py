@@ -1,0 +1,174 @@
+"""The funnel of a batch, from planned requests to accepted samples, and what a dataset is waiting for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import polars as pl
+
+from synth_assets.domain.standing import accepted_by_label, latest, standing
+from synth_assets.domain.transactions import Lake
+from synth_assets.errors import UsageError
+from synth_assets.stages.versions import pending
+from synth_assets.tables import TABLES
+from synth_assets.vocabulary import BATCH_STAGES, Decision, Outcome, Stage
+
+Facts = dict[str, Any]
+Rows = Mapping[str, pl.DataFrame]
+"""Rows of a batch by table name."""
+
+COUNTED = ("requests", "generations", "samples", "decisions")
+
+
+def funnel(lake: Lake, dataset: str, batch: str) -> Facts:
+    """Return the funnel of a batch.
+
+    Returns:
+        Counts of requests and samples; ``quarantined``, ``not_sent_because`` and ``rejected`` by reason; ``sums`` with
+        both sums and whether they hold; ``stages`` with the state of each; ``held_by`` the first stage that did not
+        pass, with its failed gates, None if the batch is green. ``unended`` requests were planned and have no outcome
+        yet, ``undecided`` samples no decision. ``cost_usd`` is None when any price is unknown.
+
+    Raises:
+        UsageError: there is no such batch.
+    """
+    found = lake.read("batches", dataset=dataset, batch=batch)
+    if found.is_empty():
+        raise UsageError(
+            f"{dataset!r} has no batch {batch!r}", where="the command line", fix=f"`synth status {dataset}` lists them"
+        )
+    rows = {name: lake.read(name, dataset=dataset, batch=batch) for name in COUNTED}
+    rows["stage_commits"] = lake.read("stage_commits", dataset=dataset, partition=batch)
+    rows["verdicts"] = lake.read("verdicts", dataset=dataset, partition=batch, passed=False)
+    return _funnel(found.row(0, named=True), rows)
+
+
+def status(lake: Lake, dataset: str) -> Facts:
+    """Return what a dataset holds and waits for: its versions, what the next one would change, and every batch.
+
+    A dataset the lake does not know yet has no batches and no version.
+    """
+    next_up = pending(lake, dataset)
+    aliases = lake.read("dataset_aliases", dataset=dataset).sort("alias")
+    return {
+        "dataset": dataset,
+        "head_version": next_up.head,
+        "next_version": next_up.head + 1,
+        "is_release_due": not next_up.change.is_empty,
+        "pending": {"added": next_up.change.added.height, "removed": next_up.change.removed.height},
+        "batches_left_out": next_up.left_out,
+        "aliases": dict(zip(aliases["alias"], aliases["version"], strict=True)),
+        "batches": _all_funnels(lake, dataset),
+    }
+
+
+def known_datasets(lake: Lake) -> list[str]:
+    """Return the names of all datasets in the lake, sorted."""
+    return sorted(lake.read("heads")["dataset"])
+
+
+def _all_funnels(lake: Lake, dataset: str) -> list[Facts]:
+    """Read every table once and share it out among the batches, oldest first."""
+    batches = lake.read("batches", dataset=dataset).sort("batch")
+    parts = {name: _by(lake.read(name, dataset=dataset), "batch") for name in COUNTED}
+    parts["stage_commits"] = _by(lake.read("stage_commits", dataset=dataset), "partition")
+    parts["verdicts"] = _by(lake.read("verdicts", dataset=dataset, passed=False), "partition")
+    return [
+        _funnel(row, {name: part.get(row["batch"], TABLES[name].frame([])) for name, part in parts.items()})
+        for row in batches.iter_rows(named=True)
+    ]
+
+
+def _by(rows: pl.DataFrame, column: str) -> dict[str, pl.DataFrame]:
+    return {str(key[0]): part for key, part in rows.partition_by(column, as_dict=True).items()}
+
+
+def _funnel(batch: Mapping[str, Any], rows: Rows) -> Facts:
+    generations, samples, decisions = rows["generations"], rows["samples"], rows["decisions"]
+    ended = generations.group_by("outcome").len()
+    outcomes = dict(zip(ended["outcome"], ended["len"], strict=True))
+    decided = decisions.group_by("decision").len()
+    verdicts = dict(zip(decided["decision"], decided["len"], strict=True))
+    stages = _stages(rows)
+    accepted = verdicts.get(Decision.ACCEPTED, 0)
+    return {
+        "dataset": batch["dataset"],
+        "batch": batch["batch"],
+        "promised": batch["promised"],
+        "short_by": max(0, batch["promised"] - accepted),
+        "short_accepted_by": batch["short_accepted_by"],
+        "attempts": batch["attempts"],
+        "max_attempts": batch["max_attempts"],
+        "open_attempt": batch["open_attempt"],
+        "requested": rows["requests"].height,
+        "answered": outcomes.get(Outcome.ANSWERED, 0),
+        "quarantined": _reasons(generations.filter(pl.col("outcome") == Outcome.QUARANTINED)),
+        "not_sent": outcomes.get(Outcome.NOT_SENT, 0),
+        "not_sent_because": _reasons(generations.filter(pl.col("outcome") == Outcome.NOT_SENT)),
+        "unended": rows["requests"].height - generations.height,
+        "samples": samples.height,
+        "accepted": accepted,
+        "accepted_by_label": dict(
+            sorted((str(label), n) for label, n in accepted_by_label(samples, decisions).items())
+        ),
+        "rejected": _reasons(decisions.filter(pl.col("decision") == Decision.REJECTED)),
+        "pending_review": verdicts.get(Decision.PENDING_REVIEW, 0),
+        "undecided": samples.height - decisions.height,
+        **_spent(generations),
+        "sums": _sums(rows["requests"].height, outcomes, samples.height, verdicts),
+        "stages": stages,
+        "held_by": next((each for each in stages if each["stage"] in BATCH_STAGES and each["state"] != "passed"), None),
+    }
+
+
+def _sums(planned: int, outcomes: Mapping[str, int], samples: int, decided: Mapping[str, int]) -> Facts:
+    """Nothing vanishes: both sums, part by part."""
+    ends = {str(each): outcomes.get(each, 0) for each in Outcome}
+    ways = {str(each): decided.get(each, 0) for each in Decision}
+    return {
+        "requests": {"planned": planned, **ends, "holds": planned == sum(ends.values())},
+        "samples": {"samples": samples, **ways, "holds": samples == sum(ways.values())},
+    }
+
+
+def _reasons(rows: pl.DataFrame) -> dict[str, int]:
+    """Count rows by reason, most frequent first."""
+    counts = (
+        rows.group_by(pl.col("reason").fill_null("unknown")).len().sort(["len", "reason"], descending=[True, False])
+    )
+    return dict(counts.iter_rows())
+
+
+def _spent(generations: pl.DataFrame) -> Facts:
+    """Tokens, model time and cost of everything that was sent; a cost with an unknown part is unknown."""
+    sent = generations.filter(pl.col("outcome") != Outcome.NOT_SENT)
+    return {
+        "tries": int(generations["tries"].sum()),
+        "input_tokens": int(sent["input_tokens"].sum()),
+        "output_tokens": int(sent["output_tokens"].sum()),
+        "cost_usd": None if sent["cost_usd"].null_count() else round(float(sent["cost_usd"].sum()), 9),
+    }
+
+
+def _stages(rows: Rows) -> list[Facts]:
+    """State of every stage in the order data flows, with the gates that failed when it finished last."""
+    commits = latest(rows["stage_commits"])
+    states = standing(rows["stage_commits"]).states
+    stages = []
+    for stage in (Stage.GENERATION_PLAN, *BATCH_STAGES):
+        commit = commits.get(stage)
+        planned = "missing" if commit is None else "passed"
+        failed = rows["verdicts"].filter(pl.col("commit_key") == (commit["commit_key"] if commit else ""))
+        stages.append(
+            {
+                "stage": str(stage),
+                "state": str(states.get(stage, planned)),
+                "run_id": commit["run_id"] if commit else None,
+                "committed_at": commit["committed_at"] if commit else None,
+                "failed_gates": [
+                    {"gate": row["gate"], "is_blocking": row["is_blocking"], "facts": orjson.loads(row["facts"])}
+                    for row in failed.sort("gate").iter_rows(named=True)
+                ],
+            }
+        )
+    return stages

@@ -1,0 +1,107 @@
+"""Versions of a dataset: their list, their numbers by name, and a release folder that is what its manifest says."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from synth_assets.canonical import sha256
+from synth_assets.domain.standing import latest
+from synth_assets.domain.transactions import Lake
+from synth_assets.errors import IntegrityError, RefusedError, UsageError
+from synth_assets.stages.versions import read_folder
+from synth_assets.vocabulary import Stage
+
+MANIFEST = "manifest.json"
+
+
+def version_number(lake: Lake, dataset: str, name: str) -> int:
+    """Return the number of a version named ``vN``, ``N`` or by an alias.
+
+    Raises:
+        UsageError: there is no such version.
+    """
+    numbers = sorted(lake.read("dataset_versions", dataset=dataset)["version"].to_list())
+    digits = name.removeprefix("v")
+    if digits in {str(number) for number in numbers}:
+        return int(digits)
+    aliases = lake.read("dataset_aliases", dataset=dataset).sort("alias")
+    by_name = dict(zip(aliases["alias"], aliases["version"], strict=True))
+    if name in by_name:
+        return int(by_name[name])
+    known = ", ".join([*(f"v{number}" for number in numbers), *by_name]) or "none yet"
+    raise UsageError(
+        f"{dataset[:64]!r} has no version {name[:64]!r}",
+        where="the command line",
+        fix=f"versions: {known}; `synth release` cuts one",
+    )
+
+
+def versions(lake: Lake, dataset: str) -> list[dict[str, Any]]:
+    """Return every version of a dataset, oldest first, with what it changed, its aliases and its model runs."""
+    rows = lake.read("dataset_versions", dataset=dataset).sort("version")
+    intervals = lake.read("version_members", dataset=dataset).select("added_in", "removed_in")
+    aliases = lake.read("dataset_aliases", dataset=dataset).sort("alias")
+    runs = lake.read("model_runs", dataset=dataset).sort("trained_at", "model_run_id")
+    accuracy = accuracies(lake, dataset)
+    return [
+        {
+            **row,
+            "added": intervals.filter(pl.col("added_in") == row["version"]).height,
+            "removed": intervals.filter(pl.col("removed_in") == row["version"]).height,
+            "aliases": aliases.filter(pl.col("version") == row["version"])["alias"].to_list(),
+            "model_runs": [
+                {
+                    "model_run_id": run["model_run_id"],
+                    "trainer": run["trainer"],
+                    **accuracy.get(run["model_run_id"], {}),
+                }
+                for run in runs.filter(pl.col("version") == row["version"]).iter_rows(named=True)
+            ],
+        }
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def accuracies(lake: Lake, dataset: str) -> dict[str, dict[str, float]]:
+    """Return accuracy with the ends of its interval by model run."""
+    rows = lake.read("evaluations", dataset=dataset, subject="model", metric="accuracy")
+    return {
+        row["model_run_id"]: {"accuracy": row["value"], "low": row["low"], "high": row["high"]}
+        for row in rows.iter_rows(named=True)
+    }
+
+
+def released_files(lake: Lake, releases: Path, dataset: str, number: int) -> dict[str, bytes]:
+    """Return the files of a release by their path inside, proven to be those that were released.
+
+    Raises:
+        RefusedError: the version's gates did not hold when it was last judged.
+        IntegrityError: the folder is not what its manifest says, or the manifest is not the one that was recorded.
+    """
+    row = lake.read("dataset_versions", dataset=dataset, version=number).row(0, named=True)
+    commit = latest(lake.read("stage_commits", dataset=dataset, partition=f"v{number}")).get(Stage.DATASET_VERSION)
+    if commit is None or not commit["passed"]:
+        raise RefusedError(
+            f"{dataset} v{number} did not pass its gates",
+            where=f"{dataset}/{Stage.DATASET_VERSION}, partition v{number}",
+            fix=f"`synth status {dataset}`, then `synth release {dataset}`",
+        )
+    folder = releases / dataset / f"v{number}"
+    files = read_folder(folder)
+    if sha256(files.get(MANIFEST, b"")) != row["manifest_sha256"]:
+        raise _broken("the manifest of the release is not the one that was recorded", folder / MANIFEST)
+    promised = orjson.loads(files[MANIFEST])["files"]
+    for name in sorted(set(promised) | (set(files) - {MANIFEST})):
+        if name not in files:
+            raise _broken("a file of the release is gone", folder / name)
+        if name not in promised:
+            raise _broken("the release folder holds a file its manifest does not name", folder / name)
+        if len(files[name]) != promised[name]["bytes"] or sha256(files[name]) != promised[name]["sha256"]:
+            raise _broken("a file of the release was changed", folder / name)
+    return files
+
+
+def _broken(what: str, where: Path) -> IntegrityError:
+    return IntegrityError(what, where=str(where), fix="restore the release folder from a backup")

@@ -1,0 +1,239 @@
+"""The two stages that may pay: opening an attempt, and working it off."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import polars as pl
+
+from synth_assets.checks.evidence import Evidence, read_evidence
+from synth_assets.checks.gates import judge
+from synth_assets.domain import fingerprints
+from synth_assets.domain.drafting import Drafts, draft
+from synth_assets.domain.planning import PROMPTS_SCHEMA, calls_of, owed, plan_attempt, requests_for
+from synth_assets.domain.ports import Endings, Generator, Provider, Stop
+from synth_assets.domain.transactions import Change, Commit, Swap
+from synth_assets.errors import RefusedError, StoppedError, SynthError
+from synth_assets.recipe.template import Reply
+from synth_assets.stages.prospects import next_attempt
+from synth_assets.stages.work import Finished, Work, Written
+from synth_assets.vocabulary import Outcome, Stage
+
+
+def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | None) -> Finished:
+    """Open an attempt if the batch needs one; otherwise re-read the plan there is.
+
+    Args:
+        work: the bench.
+        provider: whom the requests will be addressed to.
+        regenerate: open an attempt for the whole promise, whatever there is; its `curated` supersedes the old samples.
+        promise: another number of accepted samples than the batch owes; None keeps its promise.
+    """
+    if promise is not None:
+        work = _promised(work, promise)
+    batch = work.row()
+    requests = work.lake.read("requests", **work.here)
+    prospect = next_attempt(work.lake, work.recipe, work.batch)
+    missing = owed(work.recipe.model) if regenerate else prospect.missing
+    if regenerate:
+        _refuse_uncommitted(work, batch)
+    elif prospect.because is not None:
+        facts = {"planned": requests.height, "opened": 0, "attempts": batch["attempts"], "because": prospect.because}
+        return Finished(Stage.GENERATION_PLAN, [], fingerprints.of_plan(requests), facts)
+    attempt = batch["attempts"] + 1
+    planned = plan_attempt(
+        work.recipe, provider, batch=work.batch, attempt=attempt, wanted=requests_for(work.recipe.model, missing)
+    )
+    stored = work.lake.put_frame(planned.prompts)
+    new = planned.requests.with_columns(pl.lit(stored.sha256).alias("object_sha256")).select(requests.columns)
+    opened = {"attempts": attempt, "open_attempt": attempt, "promised": work.recipe.model.batch.accept}
+    opened |= {"max_attempts": work.recipe.model.batch.max_attempts} | ({"current_from": attempt} if regenerate else {})
+    return work.finish(
+        Stage.GENERATION_PLAN,
+        [],
+        Written(
+            read=work.recipe.sha256,
+            wrote=fingerprints.of_plan(pl.concat([requests, new])),
+            facts={
+                "planned": requests.height + new.height,
+                "opened": new.height,
+                "attempts": attempt,
+                "missing": sum(missing.values()),
+            },
+            changes=[Change("requests", new)],
+            swaps=[
+                Swap(
+                    "batches", work.here, {"attempts": batch["attempts"], "open_attempt": batch["open_attempt"]}, opened
+                )
+            ],
+            payload=[("prompts", work.batch, stored)],
+        ),
+    )
+
+
+def _promised(work: Work, promise: int) -> Work:
+    """Record another promise for the batch and return the bench under it."""
+    if work.row()["promised"] != promise:
+        work.lake.commit(
+            Commit(
+                dataset=work.recipe.dataset,
+                key=f"promise:{work.recipe.dataset}:{work.batch}:{work.run_id}",
+                action="promise",
+                run_id=work.run_id,
+                details={"batch": work.batch, "promised": promise},
+                swaps=[*work.guards(), Swap("batches", work.here, {}, {"promised": promise})],
+            )
+        )
+    return replace(work, recipe=work.recipe.promising(promise))
+
+
+def _refuse_uncommitted(work: Work, batch: Mapping[str, Any]) -> None:
+    """Refuse to leave behind an attempt whose answers may be paid but are not committed yet."""
+    attempt = batch["open_attempt"]
+    if attempt is None:
+        return
+    planned = work.lake.read("requests", **work.here, attempt=attempt).height
+    if work.lake.read("generations", **work.here, attempt=attempt).height < planned:
+        raise RefusedError(
+            f"attempt {attempt} of {work.recipe.dataset} {work.batch} may hold paid answers that are not committed yet",
+            where=f"{work.recipe.dataset}/generated, partition {work.batch}",
+            fix="run once more without --regenerate, then with it",
+        )
+
+
+def generate(work: Work, generator: Generator, *, progress: Callable[[int, int], None]) -> Finished:
+    """Work off the open attempt; with none open, judge again what is there and pay nothing.
+
+    Raises:
+        RefusedError: nothing was planned, or the plan addresses another model.
+    """
+    read = work.written_by(Stage.GENERATION_PLAN)
+    batch = work.row()
+    evidence = read_evidence(work.lake, work.recipe.model, work.batch, protected=())
+    if batch["open_attempt"] is None:
+        return _finish(work, evidence, read=read)
+    requests = evidence.requests.filter(pl.col("attempt") == batch["open_attempt"]).sort("ordinal")
+    _refuse_other_model(work, requests, generator.provider)
+    replies = _replies(work, evidence.templates, requests)
+    prompts = work.lake.payload("prompts", PROMPTS_SCHEMA, **work.here)
+    endings = generator.generate(
+        calls_of(requests, prompts),
+        dataset=work.recipe.dataset,
+        batch=work.batch,
+        spend_limit_usd=_money_left(work, evidence, batch["open_attempt"]),
+        progress=progress,
+    )
+    openings = dict(zip(prompts["request_id"], prompts["opening"], strict=True))
+    drafts = draft(
+        requests,
+        endings.endings,
+        model=work.recipe.model,
+        openings=openings,
+        reply_of=replies.__getitem__,
+        price=generator.provider.price,
+    )
+    return _commit_attempt(work, evidence, drafts, endings, read=read)
+
+
+def _replies(work: Work, templates: pl.DataFrame, requests: pl.DataFrame) -> dict[str, Reply]:
+    """Return how answers are read, by prompt: as the version says that was planned with, whatever the recipe says now.
+
+    Raises:
+        RefusedError: that version was never registered, so its samples would have no provenance; nothing was sent.
+    """
+    found = {}
+    for name, version in requests.select("prompt_name", "prompt_version").unique().iter_rows():
+        known = templates.filter((pl.col("prompt_name") == name) & (pl.col("prompt_version") == version))
+        if known.is_empty():
+            raise RefusedError(
+                f"template '{name}' version '{version}' was planned with but never registered",
+                where=f"{work.recipe.dataset}/prompt_templates",
+                fix="materialize prompt_templates, then this again",
+            )
+        stored = orjson.loads(work.lake.get(known["object_sha256"][0], ".json"))
+        found[name] = Reply.model_validate(stored["reply"])
+    return found
+
+
+def _commit_attempt(work: Work, evidence: Evidence, drafts: Drafts, endings: Endings, *, read: str) -> Finished:
+    attempt = evidence.batch["open_attempt"]
+    is_open = drafts.generations.filter(pl.col("outcome") == Outcome.NOT_SENT).height > 0
+    answers, texts = work.lake.put_frame(drafts.answers), work.lake.put_frame(drafts.texts)
+    drafts = _with_payload(drafts, answers.sha256, texts.sha256)
+    old = pl.col("attempt") != attempt
+    evidence = replace(
+        evidence,
+        generations=pl.concat([evidence.generations.filter(old), drafts.generations]),
+        samples=pl.concat([evidence.samples.filter(old), drafts.samples]),
+    )
+    here = {**work.here, "attempt": attempt}
+    swaps = [Swap("batches", work.here, {"open_attempt": attempt}, {} if is_open else {"open_attempt": None})]
+    return _finish(
+        work,
+        evidence,
+        read=read,
+        changes=[Change("generations", drafts.generations, here), Change("samples", drafts.samples, here)],
+        swaps=swaps,
+        payload=[("answers", work.batch, answers), ("texts", work.batch, texts)],
+        stop=_stopped(endings.stop),
+        paid_now=endings.paid_now,
+    )
+
+
+def _finish(work: Work, evidence: Evidence, *, read: str, paid_now: int = 0, **written: Any) -> Finished:
+    generations = evidence.generations
+    facts = {
+        "planned": evidence.requests.height,
+        **{str(each): generations.filter(pl.col("outcome") == each).height for each in Outcome},
+        "samples": evidence.samples.height,
+        "paid_now": paid_now,
+        "input_tokens": int(generations["input_tokens"].sum() or 0),
+        "output_tokens": int(generations["output_tokens"].sum() or 0),
+        "model_s": round(float(generations["latency_s"].sum() or 0.0), 3),
+    }
+    paid = generations.filter(pl.col("outcome") != Outcome.NOT_SENT)
+    if paid["cost_usd"].null_count() == 0:
+        facts["cost_usd"] = math.fsum(paid["cost_usd"])
+    wrote = fingerprints.of_generated(generations, evidence.samples)
+    return work.finish(
+        Stage.GENERATED, judge(Stage.GENERATED, evidence), Written(read=read, wrote=wrote, facts=facts, **written)
+    )
+
+
+def _with_payload(drafts: Drafts, answers: str, texts: str) -> Drafts:
+    answered = pl.when(pl.col("generated_at").is_not_null()).then(pl.lit(answers)).otherwise(pl.col("object_sha256"))
+    return replace(
+        drafts,
+        generations=drafts.generations.with_columns(answered.alias("object_sha256")),
+        samples=drafts.samples.with_columns(pl.lit(texts).alias("object_sha256")),
+    )
+
+
+def _refuse_other_model(work: Work, requests: pl.DataFrame, provider: Provider) -> None:
+    planned = set(requests["model"])
+    if planned <= {provider.model_id}:
+        return
+    raise RefusedError(
+        f"the open attempt was planned for {', '.join(sorted(planned))}, not for {provider.model_id}",
+        where=f"{work.recipe.dataset}/generated, partition {work.batch}",
+        fix="set SYNTH_LLM_BASE_URL and SYNTH_LLM_MODEL as they were, or open a new attempt with --regenerate",
+    )
+
+
+def _money_left(work: Work, evidence: Evidence, attempt: int) -> float | None:
+    """Budget minus what earlier attempts cost; what this one already paid is counted by the journal."""
+    budget = work.recipe.model.batch.budget_usd
+    if budget is None:
+        return None
+    earlier = evidence.generations.filter(pl.col("attempt") != attempt)["cost_usd"].sum()
+    return max(0.0, budget - float(earlier or 0.0))
+
+
+def _stopped(stop: Stop | None) -> SynthError | None:
+    if stop is None:
+        return None
+    return StoppedError(
+        f"generation stopped: {stop.reason}; every finished answer is kept", where=stop.where, fix=stop.fix
+    )

@@ -1,0 +1,118 @@
+"""Registering what a dataset is made of: template versions and seed rows."""
+
+from datetime import datetime
+
+import polars as pl
+
+from synth_assets.canonical import digest, stored_json
+from synth_assets.domain.transactions import Change, Commit, Lake
+from synth_assets.errors import RefusedError
+from synth_assets.recipe.loader import Recipe, template_sha256
+from synth_assets.recipe.template import Template
+from synth_assets.stages.work import Facts
+from synth_assets.tables import TABLES
+
+
+def register_templates(recipe: Recipe, lake: Lake, *, run_id: str, at: datetime) -> Facts:
+    """Register every template version of the recipe that is new.
+
+    Raises:
+        RefusedError: a template changed its text under an old version.
+    """
+    known = lake.read("prompt_templates", dataset=recipe.dataset)
+    registered = {
+        (row["prompt_name"], row["prompt_version"]): row["template_sha256"] for row in known.iter_rows(named=True)
+    }
+    new = []
+    for template in recipe.templates:
+        sha = registered.get((template.name, template.version))
+        if sha is None:
+            new.append(template)
+        elif sha != template_sha256(template):
+            raise _changed(template, sha)
+    if new:
+        _commit_templates(recipe, new, lake, run_id=run_id, at=at)
+    return {
+        "templates": [f"{each.name}@{each.version}" for each in recipe.templates],
+        "new": len(new),
+        "versions": known.height + len(new),
+        "digest": digest(sorted(template_sha256(each) for each in recipe.templates)),
+    }
+
+
+def _commit_templates(recipe: Recipe, new: list[Template], lake: Lake, *, run_id: str, at: datetime) -> None:
+    stored = {each.name: lake.put(stored_json(each.model_dump(mode="json")).encode(), ".json") for each in new}
+    rows = [
+        {
+            "dataset": recipe.dataset,
+            "prompt_name": each.name,
+            "prompt_version": each.version,
+            "template_sha256": template_sha256(each),
+            "mode": each.mode,
+            "object_sha256": stored[each.name].sha256,
+            "registered_at": at,
+        }
+        for each in new
+    ]
+    hashes = {f"{each.name}@{each.version}": template_sha256(each) for each in new}
+    lake.commit(
+        Commit(
+            dataset=recipe.dataset,
+            key=f"templates:{recipe.dataset}:{digest(hashes)[:16]}",
+            action="register_templates",
+            run_id=run_id,
+            details=hashes,
+            changes=[Change("prompt_templates", TABLES["prompt_templates"].frame(rows))],
+            payload=[("template", None, each) for each in stored.values()],
+        )
+    )
+
+
+def _changed(template: Template, sha: str) -> RefusedError:
+    return RefusedError(
+        f"template '{template.name}' version '{template.version}' changed its text but not its version",
+        where=str(template.file),
+        fix=f"raise `version` in its front matter, or restore the text with sha256 {sha[:12]}...",
+    )
+
+
+def register_seeds(recipe: Recipe, lake: Lake, *, run_id: str, at: datetime) -> Facts:
+    """Register every seed row of the recipe that is new; rows that left the recipe stay registered."""
+    known = set(lake.read("seeds", dataset=recipe.dataset)["seed_id"])
+    new = [row for row in recipe.seeds if row.seed_id not in known]
+    if new:
+        payload = pl.DataFrame(
+            {"seed_id": [row.seed_id for row in new], "row": [stored_json(row.fields) for row in new]}
+        )
+        stored = lake.put_frame(payload)
+        rows = [
+            {
+                "dataset": recipe.dataset,
+                "seed_table": row.table,
+                "seed_id": row.seed_id,
+                "position": row.position,
+                "object_sha256": stored.sha256,
+                "registered_at": at,
+            }
+            for row in new
+        ]
+        lake.commit(
+            Commit(
+                dataset=recipe.dataset,
+                key=f"seeds:{recipe.dataset}:{stored.sha256[:16]}",
+                action="register_seeds",
+                run_id=run_id,
+                details={"rows": len(new), "object": stored.sha256},
+                changes=[
+                    Change("seeds", TABLES["seeds"].frame(rows).unique("seed_id", keep="first", maintain_order=True))
+                ],
+                payload=[("seeds", None, stored)],
+            )
+        )
+    tables = {name: sum(row.table == name for row in recipe.seeds) for name in recipe.model.seeds}
+    return {
+        "rows": len(recipe.seeds),
+        "new": len(new),
+        **tables,
+        "digest": digest(sorted(row.seed_id for row in recipe.seeds)),
+    }

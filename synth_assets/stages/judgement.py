@@ -1,0 +1,201 @@
+"""The stages that judge: measuring every sample, deciding on it, and making examples of the accepted."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from synth_assets.canonical import digest
+from synth_assets.checks.evidence import Evidence, read_evidence, texts_of
+from synth_assets.checks.gates import judge
+from synth_assets.domain import fingerprints
+from synth_assets.domain.curation import decide, training_examples
+from synth_assets.domain.ports import Embedder, LabelledTexts
+from synth_assets.domain.scoring import SCORERS, Context, assess, source_id
+from synth_assets.domain.transactions import Change, StoredObject
+from synth_assets.recipe.loader import Recipe
+from synth_assets.stages.work import Finished, Work, Written
+from synth_assets.tables import TABLES
+from synth_assets.vocabulary import Assessment, Decision, Source, Stage
+
+EMBEDDINGS_SCHEMA = {"sample_id": pl.String, "embedder": pl.String, "vector": pl.List(pl.Float32)}
+"""Payload of embeddings: they are made of text, so they live where text lives."""
+
+
+Stored = tuple[str, str | None, StoredObject]
+"""A payload object with its kind and batch, as a commit names it."""
+
+
+def score(work: Work, embedder: Embedder, protected: LabelledTexts) -> Finished:
+    """Give every sample its missing or outdated assessments; those it has stand."""
+    read = work.written_by(Stage.GENERATED)
+    evidence = read_evidence(work.lake, work.recipe.model, work.batch, protected=())
+    context = _context(work.recipe, embedder, protected)
+    kept, outdated = _present(evidence, {name.value: source_id(SCORERS[name], context) for name in Assessment})
+    measured, stored = _measured(work, evidence, outdated, context, embedder) if outdated else (kept.clear(), [])
+    assessments = pl.concat([kept, measured])
+    evidence = replace(evidence, assessments=assessments)
+    return work.finish(
+        Stage.SCORED,
+        judge(Stage.SCORED, evidence),
+        Written(
+            read=read,
+            wrote=fingerprints.of_scored(assessments),
+            facts={
+                "samples": evidence.samples.height,
+                "measured": len(outdated),
+                "assessments": assessments.height,
+                **_means(assessments),
+            },
+            changes=[Change("assessments", assessments, work.here)],
+            payload=stored,
+        ),
+    )
+
+
+def _context(recipe: Recipe, embedder: Embedder, protected: LabelledTexts) -> Context:
+    """Return what samples are measured against, as far as it decides whether an assessment is outdated."""
+    nothing = np.zeros((0, 0), dtype=np.float32)
+    return Context(
+        language=recipe.model.language,
+        shots=[row.fields["text"] for row in recipe.shots],
+        protected=protected,
+        earlier=pl.DataFrame(schema={"sample_id": pl.String, "text": pl.String}),
+        embeddings=nothing,
+        earlier_embeddings=nothing,
+        embedder=embedder.name,
+    )
+
+
+def _measured(
+    work: Work, evidence: Evidence, outdated: list[str], context: Context, embedder: Embedder
+) -> tuple[pl.DataFrame, list[Stored]]:
+    """Measure the outdated samples, in the company of all others of the batch and of what other batches accepted."""
+    logprobs = evidence.generations.select("request_id", "mean_logprob")
+    samples = (
+        evidence.samples.sort("attempt", "ordinal", "position")
+        .join(evidence.texts, on="sample_id", how="left", maintain_order="left")
+        .join(logprobs, on="request_id", how="left", maintain_order="left")
+        .with_columns(pl.col("sample_id").is_in(outdated).alias("is_new"))
+    )
+    accepted_texts = texts_of(work.lake, dataset=work.recipe.dataset)
+    earlier = evidence.earlier.select("sample_id").join(accepted_texts, on="sample_id", maintain_order="left")
+    vectors, stored = _embeddings(work, embedder, samples)
+    earlier_vectors, _ = _embeddings(work, embedder, earlier, may_store=False)
+    context = replace(context, earlier=earlier, embeddings=vectors, earlier_embeddings=earlier_vectors)
+    frame = samples.select("sample_id", "text", "label", "mean_logprob", "is_new")
+    measured = assess(frame, context, names=[name.value for name in Assessment])
+    return _rows(measured, work, at=work.now()), stored
+
+
+def _present(evidence: Evidence, sources: dict[str, str]) -> tuple[pl.DataFrame, list[str]]:
+    """Return the assessments that stand, and the samples that lack one or have it from an outdated source."""
+    wanted = pl.DataFrame({"name": list(sources), "source_id": list(sources.values())})
+    current = evidence.assessments.join(wanted, on=["name", "source_id"], how="semi")
+    whole = current.group_by("sample_id").len().filter(pl.col("len") == len(sources))["sample_id"].to_list()
+    outdated = [each for each in evidence.samples["sample_id"] if each not in set(whole)]
+    return evidence.assessments.filter(pl.col("sample_id").is_in(whole)).select(evidence.assessments.columns), outdated
+
+
+def _rows(measured: pl.DataFrame, work: Work, *, at: datetime) -> pl.DataFrame:
+    rows = measured.with_columns(
+        pl.lit(work.recipe.dataset).alias("dataset"),
+        pl.lit(work.batch).alias("batch"),
+        pl.lit(str(Source.CODE)).alias("source_type"),
+        pl.lit(at).alias("assessed_at"),
+    )
+    dtypes = TABLES["assessments"].dtypes
+    return rows.select(list(dtypes)).cast(dtypes)
+
+
+def _means(assessments: pl.DataFrame) -> dict[str, float]:
+    means = assessments.group_by("name").agg(pl.col("value").mean()).drop_nulls().sort("name")
+    return {f"mean_{name}": round(value, 4) for name, value in means.iter_rows()}
+
+
+def _embeddings(
+    work: Work, embedder: Embedder, texts: pl.DataFrame, *, may_store: bool = True
+) -> tuple[np.ndarray, list[Stored]]:
+    """Return the vectors of texts in order, embedding only what is not stored yet, and the new payload."""
+    known = work.lake.payload("embeddings", EMBEDDINGS_SCHEMA, dataset=work.recipe.dataset)
+    known = known.filter(pl.col("embedder") == embedder.name).unique("sample_id", keep="last")
+    vectors = dict(zip(known["sample_id"], known["vector"], strict=True))
+    new = texts.filter(~pl.col("sample_id").is_in(list(vectors)))
+    stored: list[Stored] = []
+    if new.height:
+        fresh = embedder.embed(new["text"].to_list())
+        frame = pl.DataFrame(
+            {
+                "sample_id": new["sample_id"],
+                "embedder": [embedder.name] * new.height,
+                "vector": fresh.astype(np.float32).tolist(),
+            },
+            schema=EMBEDDINGS_SCHEMA,
+        )
+        vectors |= dict(zip(frame["sample_id"], frame["vector"], strict=True))
+        if may_store:
+            stored = [("embeddings", work.batch, work.lake.put_frame(frame))]
+    if texts.is_empty():
+        return np.zeros((0, embedder.embed(["."]).shape[1]), dtype=np.float32), stored
+    return np.array([vectors[each] for each in texts["sample_id"]], dtype=np.float32), stored
+
+
+def curate(work: Work) -> Finished:
+    """Decide on every sample of the batch by the present recipe; what people decided stands."""
+    read = work.written_by(Stage.SCORED)
+    evidence = read_evidence(work.lake, work.recipe.model, work.batch, protected=())
+    decisions = decide(
+        evidence.samples,
+        evidence.assessments,
+        model=work.recipe.model,
+        superseded_before=evidence.batch["current_from"],
+        human=evidence.decisions.filter(pl.col("source_type") == Source.HUMAN),
+        at=work.now(),
+    )
+    evidence = replace(evidence, decisions=decisions)
+    counts = {str(each): decisions.filter(pl.col("decision") == each).height for each in Decision}
+    reasons = decisions.drop_nulls("reason").group_by("reason").len().sort("reason")
+    facts = {
+        "samples": evidence.samples.height,
+        **counts,
+        "promised": evidence.batch["promised"],
+        "acceptance": round(counts["accepted"] / max(1, evidence.samples.height), 4),
+        **{f"rejected_{reason}": count for reason, count in reasons.iter_rows()},
+    }
+    mean = decisions.filter(pl.col("decision") == Decision.ACCEPTED)["quality_score"].mean()
+    if mean is not None:
+        facts["quality_score"] = round(float(str(mean)), 4)
+    return work.finish(
+        Stage.CURATED,
+        judge(Stage.CURATED, evidence),
+        Written(
+            read=read,
+            wrote=fingerprints.of_curated(decisions),
+            facts=facts,
+            changes=[Change("decisions", decisions, work.here)],
+        ),
+    )
+
+
+def make_ready(work: Work, protected: LabelledTexts) -> Finished:
+    """Make training examples of what was accepted, and look at their texts once more."""
+    read = work.written_by(Stage.CURATED)
+    evidence = read_evidence(work.lake, work.recipe.model, work.batch, protected=tuple(protected.rows["text"]))
+    examples = training_examples(evidence.samples, evidence.decisions, shares=work.recipe.model.splits)
+    evidence = replace(evidence, examples=examples)
+    splits = examples.group_by("split").len().sort("split")
+    return work.finish(
+        Stage.TRAINING_READY,
+        judge(Stage.TRAINING_READY, evidence),
+        Written(
+            read=read,
+            wrote=fingerprints.of_training_ready(examples),
+            facts={
+                "examples": examples.height,
+                **dict(splits.iter_rows()),
+                "digest": digest(sorted(examples["content_sha256"])),
+            },
+            changes=[Change("training_examples", examples, work.here)],
+        ),
+    )

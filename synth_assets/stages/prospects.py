@@ -1,0 +1,67 @@
+"""What the next attempt of a batch would be for, and whether it may be opened."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from synth_assets.domain.curation import decide
+from synth_assets.domain.planning import deficit
+from synth_assets.domain.standing import may_open_attempt, missing_samples, standing
+from synth_assets.domain.transactions import Lake
+from synth_assets.recipe.loader import Recipe
+from synth_assets.vocabulary import Source
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """The next attempt of a batch.
+
+    Attributes:
+        recipe: the recipe under the promise the batch was opened with.
+        number: of the attempt, from 1.
+        missing: samples of each label it would have to bring.
+        because: why it may not be opened; None if it may.
+    """
+
+    recipe: Recipe
+    number: int
+    missing: Mapping[str, int]
+    because: str | None
+
+
+def _missing(lake: Lake, recipe: Recipe, row: Mapping[str, Any]) -> dict[str, int]:
+    """Return what is missing by the stored decisions or, if that is less, by what the present recipe would decide.
+
+    Judging is free and generating is not, so a loosened rule is tried first; a tightened one makes no batch short
+    before `curated` has judged by it.
+    """
+    here = {"dataset": recipe.dataset, "batch": row["batch"]}
+    samples, assessments = lake.read("samples", **here), lake.read("assessments", **here)
+    stored = lake.read("decisions", **here)
+    anew = decide(
+        samples.join(assessments, on="sample_id", how="semi"),
+        assessments,
+        model=recipe.model,
+        superseded_before=row["current_from"],
+        human=stored.filter(pl.col("source_type") == Source.HUMAN),
+        at=row["opened_at"],
+    )
+    missing = missing_samples(recipe.model, samples, stored)
+    at_best = missing_samples(recipe.model, samples, anew)
+    return {label: min(count, at_best[label]) for label, count in missing.items()}
+
+
+def next_attempt(lake: Lake, recipe: Recipe, batch: str) -> Prospect:
+    """Return the prospect of a batch; `max_attempts` is the present recipe's, so raising it helps a used-up batch."""
+    here = {"dataset": recipe.dataset, "batch": batch}
+    rows = lake.read("batches", **here)
+    if rows.is_empty():
+        return Prospect(recipe, 1, deficit(recipe.model, {}), None)
+    row = rows.row(0, named=True)
+    recipe = recipe.promising(row["promised"])
+    missing = _missing(lake, recipe, row)
+    where = standing(lake.read("stage_commits", dataset=recipe.dataset, partition=batch))
+    allowed = {**row, "max_attempts": recipe.model.batch.max_attempts}
+    return Prospect(recipe, row["attempts"] + 1, missing, may_open_attempt(allowed, where, missing))

@@ -1,0 +1,206 @@
+"""The bench of a stage: which batch, under which claim, read from where and committed how."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from synth_assets.canonical import stored_json
+from synth_assets.checks.gates import all_passed
+from synth_assets.checks.verdict import Verdict
+from synth_assets.domain.standing import Standing, latest, standing
+from synth_assets.domain.transactions import Change, Commit, Lake, StoredObject, Swap
+from synth_assets.errors import RefusedError, SynthError
+from synth_assets.recipe.loader import Recipe
+from synth_assets.tables import TABLES
+from synth_assets.vocabulary import BATCH_STAGES, Stage
+
+Facts = dict[str, Any]
+"""Numbers and short names a person sees beside a stage; never sample text."""
+
+
+class BatchClaim(Protocol):
+    """The right to commit to a batch."""
+
+    @property
+    def fence(self) -> int:
+        """Number of the claim."""
+
+    def guard(self) -> Swap:
+        """The condition that refuses a commit once the claim was lost."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A stage that has finished, passed or not.
+
+    Attributes:
+        output_digest: hash of what it wrote.
+        facts: what a person should see.
+        stop: why generation stopped early; everything finished is kept.
+    """
+
+    stage: Stage
+    verdicts: Sequence[Verdict]
+    output_digest: str
+    facts: Facts = field(default_factory=dict)
+    stop: SynthError | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the next stage may read it."""
+        return all_passed(self.verdicts) and self.stop is None
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a stage has to commit.
+
+    Attributes:
+        read: digest of its input.
+        wrote: digest of its output.
+        facts: for the person.
+        changes: its rows.
+        swaps: conditions and updates besides the claim's.
+        payload: its payload objects with kind and batch.
+        stop: why generation stopped early.
+    """
+
+    read: str
+    wrote: str
+    facts: Facts
+    changes: Sequence[Change] = ()
+    swaps: Sequence[Swap] = ()
+    payload: Sequence[tuple[str, str | None, StoredObject]] = ()
+    stop: SynthError | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage's bench.
+
+    Attributes:
+        batch: partition key: a batch, or the number of a version.
+        claim: of the batch; None for versions, whose numbers are taken by compare-and-swap instead.
+    """
+
+    recipe: Recipe
+    batch: str
+    lake: Lake
+    claim: BatchClaim | None
+    run_id: str
+    now: Callable[[], datetime]
+
+    @property
+    def here(self) -> dict[str, str]:
+        """Columns that find the batch in a table."""
+        return {"dataset": self.recipe.dataset, "batch": self.batch}
+
+    def guards(self) -> list[Swap]:
+        """Return the conditions every commit of this bench carries."""
+        return [self.claim.guard()] if self.claim else []
+
+    def row(self) -> dict[str, Any]:
+        """Return the batch's row; the claim made sure there is one."""
+        return self.lake.read("batches", **self.here).row(0, named=True)
+
+    def standing(self) -> Standing:
+        """Return where the batch stands."""
+        return standing(self.lake.read("stage_commits", dataset=self.recipe.dataset, partition=self.batch))
+
+    def written_by(self, stage: Stage) -> str:
+        """Return the output digest of a stage that passed.
+
+        Raises:
+            RefusedError: it did not; the gate that holds is named.
+        """
+        commits = latest(self.lake.read("stage_commits", dataset=self.recipe.dataset, partition=self.batch))
+        if stage in BATCH_STAGES and not self.standing().has_passed(stage):
+            raise held_back(self.lake, self.recipe.dataset, self.batch, self.standing())
+        if stage not in commits:
+            raise RefusedError(
+                f"{self.recipe.dataset} {self.batch} has no {stage}",
+                where=f"{self.recipe.dataset}/{stage}",
+                fix=f"materialize {stage} first, or `synth run {self.recipe.dataset} --batch {self.batch}`",
+            )
+        return str(commits[stage]["output_digest"])
+
+    def finish(self, stage: Stage, verdicts: Sequence[Verdict], written: Written) -> Finished:
+        """Commit what a stage wrote together with its verdicts, and return it finished.
+
+        Raises:
+            RefusedError: the claim was lost, or a swap found something else than expected.
+            StoppedError: the disk is full or the catalog cannot be reached; nothing was changed.
+        """
+        wrote, stop = written.wrote, written.stop
+        key = f"{stage}:{self.recipe.dataset}:{self.batch}:{self.run_id}:{wrote[:16]}"
+        passed = all_passed(verdicts) and stop is None
+        recipe = self.lake.put(self.recipe.canonical, ".json")
+        row = {
+            "dataset": self.recipe.dataset,
+            "partition": self.batch,
+            "stage": stage,
+            "commit_key": key,
+            "commit_seq": 0,
+            "passed": passed,
+            "input_digest": written.read,
+            "output_digest": wrote,
+            "recipe_sha256": self.recipe.sha256,
+            "recipe_object": recipe.sha256,
+            "run_id": self.run_id,
+            "committed_at": self.now(),
+        }
+        judged = verdict_rows(self.recipe.dataset, self.batch, stage, key, verdicts, self.now())
+        self.lake.commit(
+            Commit(
+                dataset=self.recipe.dataset,
+                key=key,
+                action=str(stage),
+                run_id=self.run_id,
+                details={"batch": self.batch, "passed": passed, "input": written.read, "output": wrote},
+                changes=[
+                    *written.changes,
+                    Change("stage_commits", TABLES["stage_commits"].frame([row])),
+                    Change("verdicts", TABLES["verdicts"].frame(judged)),
+                ],
+                swaps=[*self.guards(), *written.swaps],
+                payload=[*written.payload, ("recipe", None, recipe)],
+            )
+        )
+        return Finished(stage=stage, verdicts=verdicts, output_digest=wrote, facts=written.facts, stop=stop)
+
+
+def verdict_rows(
+    dataset: str, partition: str, stage: Stage, key: str, verdicts: Sequence[Verdict], at: datetime
+) -> list[Mapping[str, Any]]:
+    """Return verdicts as rows of `verdicts`."""
+    return [
+        {
+            "dataset": dataset,
+            "partition": partition,
+            "stage": stage,
+            "gate": verdict.gate,
+            "passed": verdict.passed,
+            "is_blocking": verdict.is_blocking,
+            "facts": stored_json(verdict.facts),
+            "commit_key": key,
+            "judged_at": at,
+        }
+        for verdict in verdicts
+    ]
+
+
+def held_back(lake: Lake, dataset: str, batch: str, where: Standing) -> RefusedError:
+    """Say which gate holds a batch back, and how to go on."""
+    stage = where.first_not_passed
+    verdicts = lake.read("verdicts", dataset=dataset, partition=batch, stage=str(stage), passed=False)
+    keys = lake.read("stage_commits", dataset=dataset, partition=batch, stage=str(stage)).sort("commit_seq")[
+        "commit_key"
+    ]
+    gates = sorted(row["gate"] for row in verdicts.iter_rows(named=True) if len(keys) and row["commit_key"] == keys[-1])
+    because = f" at {', '.join(gates)}" if gates else ""
+    return RefusedError(
+        f"{dataset} {batch} is held back: {stage} is {where.states[stage] if stage else 'green'}{because}",
+        where=f"{dataset}/{stage}, partition {batch}",
+        fix=f"`synth run {dataset} --batch {batch}` tops it up; `synth status {dataset}` shows the funnel",
+    )

@@ -1,0 +1,79 @@
+"""How a table is described: a Pandera model per table, a `column` per column, nothing said twice.
+
+Everything else that needs to know a table - the lake's DDL, the schema panel of the web UI, the contract gates, the
+documentation - reads it from here.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+
+INSTANT = pl.Datetime("us", "UTC")
+"""A point in time, microseconds, UTC."""
+
+
+def column(meaning: str, *, unit: str | None = None, nullable: bool = False, **checks: Any) -> Any:
+    """Describe one column.
+
+    Args:
+        meaning: what a value says, for a person.
+        unit: unit of a number (``USD``, ``s``, ``tokens``, ``0..1``); None for names and ids.
+        nullable: whether a value may be missing; the meaning then says what that means.
+        **checks: Pandera's own field checks (``ge``, ``isin``, ``unique`` ...).
+    """
+    return pa.Field(description=meaning, nullable=nullable, metadata={"unit": unit}, **checks)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as other rooms see it."""
+
+    name: str
+    dtype: pl.DataType
+    nullable: bool
+    unit: str | None
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the lake: its name, its meaning, its key and its columns."""
+
+    name: str
+    model: type[pa.DataFrameModel]
+    key: tuple[str, ...]
+
+    @property
+    def meaning(self) -> str:
+        """The first line of the model's docstring."""
+        return (self.model.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def schema(self) -> pa.DataFrameSchema:
+        """The Pandera schema every frame of this table must satisfy."""
+        return self.model.to_schema()
+
+    @property
+    def columns(self) -> list[Column]:
+        """The columns in their order."""
+        return [
+            Column(
+                name=name,
+                dtype=spec.dtype.type,
+                nullable=spec.nullable,
+                unit=(spec.metadata or {}).get("unit"),
+                meaning=spec.description or "",
+            )
+            for name, spec in self.schema.columns.items()
+        ]
+
+    @property
+    def dtypes(self) -> dict[str, pl.DataType]:
+        """Column name to Polars type, in order: the schema of an empty frame."""
+        return {c.name: c.dtype for c in self.columns}
+
+    def frame(self, rows: list[dict[str, Any]]) -> pl.DataFrame:
+        """Return ``rows`` as a frame of exactly this table's columns and types, shape (len(rows), columns)."""
+        return pl.DataFrame(rows, schema=self.dtypes, orient="row")

@@ -1,0 +1,66 @@
+"""Tables that exist before anything is paid: templates, seeds, batches and planned requests."""
+
+import pandera.polars as pa
+import polars as pl
+
+from synth_assets.tables.contract import INSTANT, column
+
+
+class PromptTemplates(pa.DataFrameModel):
+    """Every version of every prompt template that was ever registered."""
+
+    dataset: str = column("Dataset the template belongs to.")
+    prompt_name: str = column("Name in the template's front matter.")
+    prompt_version: str = column("Version in the front matter; its text never changes under it.")
+    template_sha256: str = column("Hash of front matter and body; names the payload object.")
+    mode: str = column("How it is sent.", isin=["completion", "chat"])
+    object_sha256: str = column("Payload object that holds the text.")
+    registered_at: INSTANT = column("When it was first seen.")
+
+
+class Seeds(pa.DataFrameModel):
+    """Rows of the seed tables a recipe draws from."""
+
+    dataset: str = column("Dataset the seed belongs to.")
+    seed_table: str = column("Name of the seed table in the recipe.")
+    seed_id: str = column("Hash of the seed's content.")
+    position: pl.Int64 = column("Row number in its file, from 0.", ge=0)
+    object_sha256: str = column("Payload object that holds the rows of the table.")
+    registered_at: INSTANT = column("When it was first seen.")
+
+
+class Batches(pa.DataFrameModel):
+    """One row per batch: its promise, its attempts and its fence."""
+
+    dataset: str = column("Dataset of the batch.")
+    batch: str = column("Partition key, e.g. 2026-11-21.")
+    promised: pl.Int64 = column("Accepted samples the batch owes.", unit="samples", ge=0)
+    max_attempts: pl.Int64 = column("Attempts it may open.", ge=0)
+    attempts: pl.Int64 = column("Attempts opened so far.", ge=0)
+    open_attempt: pl.Int64 = column("The attempt being worked off; null when none is open.", nullable=True, ge=1)
+    current_from: pl.Int64 = column("Samples of earlier attempts are superseded; 0 supersedes none.", ge=0)
+    fence: pl.Int64 = column("Raised by every claim; a commit under an older one is refused.", ge=0)
+    short_accepted_by: str = column("Who accepted fewer samples than promised; null if nobody did.", nullable=True)
+    opened_at: INSTANT = column("When the batch was first planned.")
+
+
+class Requests(pa.DataFrameModel):
+    """Every planned request, whether it was sent or not."""
+
+    dataset: str = column("Dataset of the request.")
+    batch: str = column("Batch of the request.")
+    attempt: pl.Int64 = column("Attempt that planned it, from 1.", ge=1)
+    ordinal: pl.Int64 = column("Place in the attempt, from 0.", ge=0)
+    request_id: str = column("Hash of dataset, batch, attempt and ordinal.", unique=True)
+    call_id: str = column("Hash of all that is sent; an answer to it is paid once.")
+    seed: pl.Int64 = column("Sampling seed, derived from request_id.", ge=0)
+    prompt_name: str = column("Template it was rendered from.")
+    prompt_version: str = column("Version of that template.")
+    template_sha256: str = column("Hash of that template version.")
+    prompt_sha256: str = column("Hash of the rendered prompt.")
+    label: str = column("Label the answer is asked to show; null outside classification.", nullable=True)
+    axes: str = column("Drawn control axes as canonical JSON of names and value names.")
+    opening: str = column("Sha256 of the seeded opening the answer continues; null if none.", nullable=True)
+    model: str = column("Model the request is addressed to.")
+    generation_params: str = column("Sampling parameters as canonical JSON.")
+    object_sha256: str = column("Payload object that holds the rendered prompts of the attempt.")

@@ -1,0 +1,43 @@
+"""What every test may ask for: the option that rewrites snapshots, and a SYNTH_HOME of its own."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resources.lake import open_lake
+
+OPTION = "--regenerate-snapshots"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(OPTION, action="store_true", help="write tests/snapshots/*.json anew instead of comparing")
+
+
+@pytest.fixture(scope="session")
+def is_regenerating(pytestconfig: pytest.Config) -> bool:
+    return bool(pytestconfig.getoption(OPTION))
+
+
+@pytest.fixture(scope="session")
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with an empty lake; making one takes most of a second, copying it next to nothing."""
+    home = tmp_path_factory.mktemp("new") / "home"
+    open_lake(home, {}).close()
+    return home
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
+    """Copies a home nobody has open into the test's own folder."""
+
+    def copy(home: Path) -> Path:
+        return Path(shutil.copytree(home, tmp_path / "home"))
+
+    return copy
+
+
+@pytest.fixture
+def home(new_home: Path, copy_of: Callable[[Path], Path]) -> Path:
+    return copy_of(new_home)

@@ -1,0 +1,60 @@
+"""Two commands at once: one works on a batch, the other is refused and has sent nothing; other batches are free."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from resources.instance import instance_for
+from tests.command import BATCH, DATASET, LIMIT_S, RUN, Home, tiny, told
+from tests.fakes.chat_provider import ChatProvider
+
+LATER = "2026-11-02"
+
+
+def keyed(home: Home, key: str) -> Home:
+    """The same home, by somebody whose requests can be told from the others'."""
+    return replace(home, variables={"SYNTH_LLM_API_KEY": key})
+
+
+def test_of_two_runs_of_a_batch_one_works_and_the_other_is_refused_before_it_sends_anything(tmp_path: Path) -> None:
+    with ChatProvider() as provider:
+        home = Home(tmp_path / "home", provider.base_url, tiny(tmp_path))
+        provider.hold()
+        both = {key: keyed(home, key).start(*RUN) for key in ("sk-first", "sk-second")}
+        until = time.monotonic() + LIMIT_S
+        while all(process.poll() is None for process in both.values()) and time.monotonic() < until:
+            time.sleep(0.02)
+        loser = next(key for key, process in both.items() if process.poll() is not None)
+        winner = next(key for key in both if key != loser)
+        assert provider.arrived.wait(LIMIT_S)  # the winner is in the middle of its work
+        third = home.call(*RUN)
+        provider.go()
+        refused, done = told(both[loser]), told(both[winner])
+
+    assert (refused.code, third.code, done.code) == (3, 3, 0), (refused.err, third.err, done.err)
+    for each in (refused, third):
+        assert f"{DATASET} {BATCH} is being worked on by process {both[winner].pid}" in each.err
+        assert "fix:" in each.err
+        assert each.out == ""
+    assert provider.keys_seen() == {f"Bearer {winner}"}
+    assert set(provider.paid_calls.values()) == {1}
+    assert home.read("batches", dataset=DATASET)["fence"].to_list() == [1]
+    with instance_for(home.path / "dagster") as instance:
+        assert [run.status.value for run in instance.get_runs()] == ["SUCCESS"]
+
+
+@pytest.mark.slow
+def test_two_batches_at_once_on_a_home_that_is_not_there_yet_both_end_green(tmp_path: Path) -> None:
+    with ChatProvider(latency_s=0.05) as provider:
+        home = Home(tmp_path / "home", provider.base_url, tiny(tmp_path))
+        both = [home.start("run", DATASET, "--batch", batch) for batch in (BATCH, LATER)]
+        ended = [told(process) for process in both]
+
+    assert [each.code for each in ended] == [0, 0], [each.err for each in ended]
+    examples = home.read("training_examples", dataset=DATASET)
+    assert dict(examples.group_by("batch").len().rows()) == {BATCH: 12, LATER: 12}
+    assert set(provider.paid_calls.values()) == {1}
+    audit = home.read("audit_log", dataset=DATASET).sort("seq")
+    assert audit["previous_sha256"][1:].to_list() == audit["entry_sha256"][:-1].to_list()
