@@ -2,7 +2,6 @@
 
 import math
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,8 +100,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
         },
         executor=dg.in_process_executor,
     )
-    with dg.DagsterInstance.ephemeral(tempdir=str(folder / "dagster")) as instance, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "InitResourceContext.dagster_run")  # Dagster's own, of nested resources
+    with dg.DagsterInstance.ephemeral(tempdir=str(folder / "dagster")) as instance:
         instance.add_dynamic_partitions("tiny_versions", ["v1"])
         jobs = {batch_job("tiny"): DAY, version_job("tiny"): "v1", model_job("tiny"): "v1"}
         results = [
