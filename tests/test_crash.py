@@ -22,7 +22,7 @@ from tests.fakes.chat_provider import ChatProvider
 CONCURRENCY = 4
 SETTINGS: dict[str, Any] = {"batch": {"accept": 40}, "generator": {"concurrency": CONCURRENCY}}
 LATENCY_S = 0.1
-POLL_S = 0.003
+POLL_S = 0.01
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -204,7 +204,7 @@ def never_killed(root: Path) -> Home:
     """Return the home of a twin that ran through."""
     with ChatProvider(latency_s=LATENCY_S) as provider:
         home = Home(root / "twin", provider.base_url, tiny(root, **SETTINGS))
-        done = home.synth(*RUN, "--json")
+        done = home.call(*RUN, "--json")
     assert (done.code, done.err) == (0, "")
     return home
 

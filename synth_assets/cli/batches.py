@@ -21,6 +21,9 @@ from synth_assets.reports.funnel import funnel
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.vocabulary import Outcome, Stage
 
+MINIMUM_COUNT = "minimum_count"
+"""The one gate that a person may lift for a batch."""
+
 
 def batch_key(recipe: Recipe, given: str | None) -> str:
     """Return the partition key: the one given, or the current period in the recipe's time zone.
@@ -207,6 +210,7 @@ def accept_short(*, dataset: str, batch: str, reason: str) -> None:
         raise UsageError(
             f"{dataset} has no batch '{batch}'", where="the command line", fix=f"`synth status {dataset}` lists them"
         )
+    _refuse_what_cannot_be_lifted(project, dataset, batch)
     row = found.row(0, named=True)
     if row["open_attempt"] is not None or row["attempts"] < recipe.model.batch.max_attempts:
         raise RefusedError(
@@ -237,3 +241,17 @@ def accept_short(*, dataset: str, batch: str, reason: str) -> None:
     if outcome is not None:
         raise outcome
     say(f"{dataset} {batch} is accepted short and green")
+
+
+def _refuse_what_cannot_be_lifted(project: Project, dataset: str, batch: str) -> None:
+    """Refuse before anything is recorded: once a batch is accepted short, it opens no attempt any more."""
+    held = funnel(project.lake, dataset, batch)["held_by"]
+    gates = {gate["gate"] for gate in held["failed_gates"]} if held else set()
+    if gates == {MINIMUM_COUNT}:
+        return
+    state = f"held back by {', '.join(sorted(gates)) or held['stage']}" if held else "green"
+    raise RefusedError(
+        f"{dataset} {batch} is {state}; accepting it short lifts {MINIMUM_COUNT} and nothing else",
+        where=f"{dataset}, partition {batch}",
+        fix=f"see `synth status {dataset}`",
+    )
