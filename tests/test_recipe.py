@@ -459,3 +459,10 @@ def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path, fault: Callable[
     fault(folder).mkdir()
 
     assert str(folder) in broken(folder).where
+
+
+def test_a_rule_that_no_value_can_keep_is_refused(tmp_path: Path) -> None:
+    impossible = {"words": {"min": 9, "max": 4, "because": "Nothing is both at once."}}
+
+    with pytest.raises(UsageError, match="no value lies between min 9 and max 4"):
+        load_recipe(write_recipe(tmp_path, rules=impossible))

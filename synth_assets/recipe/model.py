@@ -123,6 +123,8 @@ class Rule(Strict):
     def _has_a_bound(self) -> "Rule":
         if self.min is None and self.max is None:
             raise ValueError("a rule needs `min`, `max` or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"no value lies between min {self.min:g} and max {self.max:g}")
         return self
 
     def admits(self, value: float | None) -> bool:
