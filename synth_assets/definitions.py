@@ -7,6 +7,11 @@ import dagster as dg
 
 from resources.places import recipes_folder
 from resources.wiring import ClaimsResource, EmbedderResource, GeneratorsResource, LakeResource, RealDataReader
+from sensors.failures import failure_sensor
+from sensors.regeneration import regeneration_sensor
+from sensors.releases import release_sensor
+from sensors.schedules import batch_schedule
+from sensors.templates import template_sensor
 from synth_assets.assets.factory import broken_asset, dataset_assets
 from synth_assets.jobs import dataset_jobs
 from synth_assets.recipe import BrokenRecipe, Recipe, discover
@@ -16,7 +21,7 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
 def build_defs(found: Sequence[Recipe | BrokenRecipe], *, home: str = "") -> dg.Definitions:
-    """Return assets, jobs and resources.
+    """Return assets, jobs, schedules, sensors and resources.
 
     Args:
         found: datasets; one that cannot be read takes down its own graph only.
@@ -25,10 +30,18 @@ def build_defs(found: Sequence[Recipe | BrokenRecipe], *, home: str = "") -> dg.
     readable = [recipe for recipe in found if isinstance(recipe, Recipe)]
     broken = [recipe for recipe in found if not isinstance(recipe, Recipe)]
     lake = LakeResource(home=home)
+    jobs = {job.name: job for recipe in readable for job in dataset_jobs(recipe)}
     return dg.Definitions(
         assets=[asset for recipe in readable for asset in dataset_assets(recipe)]
         + [broken_asset(each) for each in broken],
-        jobs=[job for recipe in readable for job in dataset_jobs(recipe)],
+        jobs=list(jobs.values()),
+        schedules=[batch_schedule(recipe) for recipe in readable],
+        sensors=[
+            regeneration_sensor(readable, jobs),
+            release_sensor(readable, jobs),
+            template_sensor(readable, jobs),
+            failure_sensor(),
+        ],
         resources={
             "lake": lake,
             "claims": ClaimsResource(home=home, lake=lake),

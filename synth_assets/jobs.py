@@ -1,48 +1,33 @@
-"""The jobs of a dataset: a batch, a version, a model run."""
+"""The jobs of a dataset: its inputs, a batch, a version, a model run, and a version with its model."""
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from synth_assets.assets.partitions import key_of
+from synth_assets.assets.partitions import batch_job, inputs_job, key_of, model_job, release_job, version_job
 from synth_assets.recipe.loader import Recipe
 from synth_assets.vocabulary import BATCH_STAGES, Stage
 
-BATCH_ASSETS = ("prompt_templates", "seeds", Stage.GENERATION_PLAN, *BATCH_STAGES)
-
-
-def batch_job(dataset: str) -> str:
-    """Name of the job that brings a batch up to training_ready."""
-    return f"{dataset}_batch"
-
-
-def version_job(dataset: str) -> str:
-    """Name of the job that cuts or verifies a version."""
-    return f"{dataset}_version"
-
-
-def model_job(dataset: str) -> str:
-    """Name of the job that trains on a version."""
-    return f"{dataset}_model_run"
+INPUT_ASSETS = ("prompt_templates", "seeds")
+BATCH_ASSETS = (*INPUT_ASSETS, Stage.GENERATION_PLAN, *BATCH_STAGES)
 
 
 def dataset_jobs(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
-    """Return the jobs of a dataset."""
+    """Return the jobs of a dataset; one without real data is released without a model."""
     name = recipe.dataset
-    batch = dg.AssetSelection.assets(*[key_of(name, asset) for asset in BATCH_ASSETS])
+    measured = (Stage.MODEL_RUN,) if recipe.model.real_data else ()
+    jobs = {
+        inputs_job(name): (INPUT_ASSETS, f"Registers the templates and seeds of {name}; pays nothing."),
+        batch_job(name): (BATCH_ASSETS, f"One batch of {name}, up to its examples."),
+        version_job(name): ((Stage.DATASET_VERSION,), f"The next version of {name}."),
+        model_job(name): ((Stage.MODEL_RUN,), f"A model trained on a version of {name}."),
+        release_job(name): (
+            (Stage.DATASET_VERSION, *measured),
+            f"The next version of {name}{', and a model trained on it' if measured else ''}.",
+        ),
+    }
     return [
         dg.define_asset_job(
-            batch_job(name),
-            batch,
-            description=f"One batch of {name}, up to its examples.",
-        ),
-        dg.define_asset_job(
-            version_job(name),
-            dg.AssetSelection.assets(key_of(name, Stage.DATASET_VERSION)),
-            description=f"The next version of {name}.",
-        ),
-        dg.define_asset_job(
-            model_job(name),
-            dg.AssetSelection.assets(key_of(name, Stage.MODEL_RUN)),
-            description=f"A model trained on a version of {name}.",
-        ),
+            job, dg.AssetSelection.assets(*[key_of(name, asset) for asset in assets]), description=description
+        )
+        for job, (assets, description) in jobs.items()
     ]

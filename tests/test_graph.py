@@ -16,12 +16,13 @@ from dagster._serdes import serialize_value
 from resources.lake import open_lake
 from resources.wiring import ClaimsResource, LakeResource
 from synth_assets.assets.factory import dataset_assets
+from synth_assets.assets.partitions import batch_job, model_job, version_job
 from synth_assets.canonical import sha256
 from synth_assets.checks.evidence import Evidence
 from synth_assets.checks.gates import GATES
 from synth_assets.checks.verdict import Verdict
 from synth_assets.domain.standing import State, standing
-from synth_assets.jobs import BATCH_ASSETS, batch_job, dataset_jobs, model_job, version_job
+from synth_assets.jobs import BATCH_ASSETS, dataset_jobs
 from synth_assets.recipe import load_recipe
 from synth_assets.stages import versions
 from synth_assets.tables import TABLES

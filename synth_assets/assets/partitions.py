@@ -1,4 +1,4 @@
-"""Keys and partitions of a dataset: batches in time, versions by number."""
+"""Names and partitions of a dataset: keys of assets, names of jobs, batches in time, versions by number."""
 
 from datetime import date
 
@@ -10,6 +10,31 @@ from synth_assets.recipe.model import HOURLY_KEY, RecipeModel
 def key_of(dataset: str, asset: str) -> dg.AssetKey:
     """Return the key of a dataset's asset; stages come as enum members, which Dagster does not store."""
     return dg.AssetKey([dataset, str(asset)])
+
+
+def batch_job(dataset: str) -> str:
+    """Name of the job that brings a batch up to training_ready."""
+    return f"{dataset}_batch"
+
+
+def inputs_job(dataset: str) -> str:
+    """Name of the job that registers templates and seeds."""
+    return f"{dataset}_inputs"
+
+
+def version_job(dataset: str) -> str:
+    """Name of the job that cuts or verifies a version."""
+    return f"{dataset}_version"
+
+
+def model_job(dataset: str) -> str:
+    """Name of the job that trains on a version."""
+    return f"{dataset}_model_run"
+
+
+def release_job(dataset: str) -> str:
+    """Name of the job that cuts a version and, where there is real data to measure on, trains on it."""
+    return f"{dataset}_release"
 
 
 def batches_of(model: RecipeModel) -> dg.TimeWindowPartitionsDefinition:
@@ -27,4 +52,9 @@ def batches_of(model: RecipeModel) -> dg.TimeWindowPartitionsDefinition:
 
 def versions_of(model: RecipeModel) -> dg.DynamicPartitionsDefinition:
     """Return the versions of a dataset; keys are v1, v2 ... and are added by the release."""
-    return dg.DynamicPartitionsDefinition(name=f"{model.dataset}_versions")
+    return dg.DynamicPartitionsDefinition(name=versions_name(model.dataset))
+
+
+def versions_name(dataset: str) -> str:
+    """Name under which Dagster keeps the versions of a dataset."""
+    return f"{dataset}_versions"

@@ -6,7 +6,7 @@ import click
 import dagster as dg
 
 from resources.claims import Claims
-from synth_assets.assets.partitions import batches_of
+from synth_assets.assets.partitions import batch_job, batches_of
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, print_json, print_table, say
 from synth_assets.cli.progress import ProgressBar
@@ -14,7 +14,6 @@ from synth_assets.cli.project import Project
 from synth_assets.domain.standing import PROMISE_KEPT, standing
 from synth_assets.domain.transactions import Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError, UsageError
-from synth_assets.jobs import batch_job
 from synth_assets.recipe import Recipe
 from synth_assets.reports.forecast import forecast
 from synth_assets.reports.funnel import funnel

@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "batches",
     "plan": "batches",
     "accept-short": "batches",
+    "backfill": "backfill",
     "demo": "demo",
     "status": "facts",
     "versions": "facts",

@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
+from synth_assets.assets.partitions import model_job, version_job, versions_name
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, print_json, print_table, say
 from synth_assets.cli.project import Project, split_version
 from synth_assets.domain.standing import latest
 from synth_assets.errors import IntegrityError, StoppedError, SynthError
-from synth_assets.jobs import model_job, version_job
 from synth_assets.recipe import Recipe
 from synth_assets.reports.releases import version_number
 from synth_assets.stages.versions import head_of, pending
@@ -49,12 +49,12 @@ def cut_version(project: Project, recipe: Recipe, *, reason: str) -> dict[str, A
     if not next_up.change.is_empty:
         number += 1
         with project.instance() as instance:
-            instance.add_dynamic_partitions(f"{dataset}_versions", [f"v{number}"])
+            instance.add_dynamic_partitions(versions_name(dataset), [f"v{number}"])
             config = {f"{dataset}__{Stage.DATASET_VERSION}": {"config": {"reason": reason}}}
             ran = run_job(project, instance, version_job(dataset), recipe=recipe, partition=f"v{number}", config=config)
             if ran.error is not None:
                 if head_of(project.lake, dataset) < number:
-                    instance.delete_dynamic_partition(f"{dataset}_versions", f"v{number}")
+                    instance.delete_dynamic_partition(versions_name(dataset), f"v{number}")
                 raise ran.error
             if not ran.success:
                 raise red_gates(dataset, f"v{number}", ran.failed_checks)
@@ -113,7 +113,7 @@ def train_version(project: Project, recipe: Recipe, key: str) -> dict[str, Any]:
     """
     dataset = recipe.dataset
     with project.instance() as instance:
-        instance.add_dynamic_partitions(f"{dataset}_versions", [key])
+        instance.add_dynamic_partitions(versions_name(dataset), [key])
         ran = run_job(project, instance, model_job(dataset), recipe=recipe, partition=key)
     if ran.error is not None:
         raise ran.error

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from synth_assets.recipe.cron import refuse_no_cron
 from synth_assets.vocabulary import Assessment
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -168,6 +169,17 @@ class RealDataUse(Strict):
     test_rows: int = Field(ge=100, description="Rows of the test set that are measured on.")
 
 
+class Automation(Strict):
+    """What happens to the dataset without a person, once its schedule and the sensors are switched on."""
+
+    schedule: Literal["stopped", "running"] = Field(
+        default="stopped", description="State of the schedule when the project is first loaded."
+    )
+    release_after: int | None = Field(
+        default=None, ge=1, description="New accepted samples that make a version; default is the promise of one batch."
+    )
+
+
 class Trainer(Strict):
     """The model that consumes the data."""
 
@@ -188,7 +200,7 @@ class RecipeModel(Strict):
     start: str = Field(description="First partition key.")
     cadence: Literal["hourly", "daily", "weekly"] = "daily"
     timezone: str = "UTC"
-    cron: str | None = None
+    cron: str | None = Field(default=None, description="When the schedule ticks; default is once per period.")
     batch: Batch
     generator: Generator
     labels: dict[Name, Label] = Field(min_length=2)
@@ -202,6 +214,14 @@ class RecipeModel(Strict):
     splits: dict[Literal["train", "validation", "test"], float]
     real_data: RealDataUse | None = None
     trainer: Trainer = Trainer()
+    automation: Automation = Automation()
+
+    @field_validator("cron")
+    @classmethod
+    def _cron_is_one(cls, value: str | None) -> str | None:
+        if value is not None:
+            refuse_no_cron(value)
+        return value
 
     @field_validator("timezone")
     @classmethod

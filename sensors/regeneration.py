@@ -1,0 +1,99 @@
+"""Batches that fell short, stopped or were left unfinished go on by themselves, within their attempts and budget."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from resources.claims import is_free
+from resources.lake import DuckLake
+from sensors.recipes import Job, as_on_disk, sentence
+from synth_assets.assets.partitions import batch_job, batches_of
+from synth_assets.recipe.loader import Recipe
+from synth_assets.reports.unfinished import Case, unfinished
+
+RETRY_AFTER = timedelta(minutes=10)
+"""How long a provider that stopped a batch, or answered nothing at all, is left alone."""
+
+MAX_RESUMES = 3
+"""How often one attempt is resumed before it is left to a person."""
+
+
+@dataclass(frozen=True)
+class Topup:
+    """A run to ask for: ``key`` names what is tried, so that it is asked for once and never again."""
+
+    dataset: str
+    batch: str
+    key: str
+
+
+def topups(cases: Iterable[Case], *, now: datetime) -> tuple[list[Topup], list[str]]:
+    """Return the runs to ask for, oldest batch first, and a sentence for every batch that is left alone.
+
+    Args:
+        cases: batches that are not green.
+        now: the time, UTC.
+    """
+    wanted, silent = [], []
+    for case in sorted(cases, key=lambda each: (each.dataset, each.batch)):
+        reason = _left_alone(case, now)
+        if reason is None:
+            wanted.append(Topup(case.dataset, case.batch, f"{case.dataset}/{case.batch}/{_trial(case)}"))
+        else:
+            silent.append(f"{case.dataset} {case.batch}: {reason}")
+    return wanted, silent
+
+
+def _trial(case: Case) -> str:
+    if case.is_open:
+        return f"attempt-{case.attempt}/resume-{case.stops}"
+    return f"judge-{case.last_seq}" if case.is_unjudged else f"attempt-{case.attempt}"
+
+
+def _left_alone(case: Case, now: datetime) -> str | None:
+    """Return why nothing is asked for; None if something is."""
+    if case.is_unjudged and not case.is_busy:
+        return None
+    again_at = case.looked_at + RETRY_AFTER if case.is_silent and case.looked_at else now
+    reasons = {
+        "somebody works on it": case.is_busy,
+        f"attempt {case.attempt} was stopped {case.stops} times; a person should look": case.stops > MAX_RESUMES,
+        str(case.refusal): case.refusal is not None and not case.is_open,
+        "its budget is spent": case.money_left_usd is not None and case.money_left_usd <= 0,
+        f"the provider failed; next try after {again_at:%H:%M} UTC": now < again_at,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _cases(lake: DuckLake, recipe: Recipe) -> list[Case]:
+    """Return the unfinished batches that are partitions of the present recipe."""
+    partitions = batches_of(recipe.model)
+    found = unfinished(lake, recipe, is_busy=lambda batch: not is_free(lake.home, recipe.dataset, batch))
+    return [case for case in found if partitions.has_partition_key(case.batch)]
+
+
+def regeneration_sensor(recipes: Sequence[Recipe], jobs: Mapping[str, Job]) -> dg.SensorDefinition:
+    """Return the sensor that tops batches up; off by default, because it spends."""
+
+    @dg.sensor(
+        name="regeneration",
+        jobs=[jobs[batch_job(recipe.dataset)] for recipe in recipes],
+        minimum_interval_seconds=30,
+        description="Asks for the missing samples of every batch that fell short, within its attempts and budget.",
+    )
+    def regeneration(lake: dg.ResourceParam[DuckLake]) -> dg.SensorResult:
+        readable, broken = as_on_disk(recipes)
+        cases = [case for recipe in readable for case in _cases(lake, recipe)]
+        wanted, silent = topups(cases, now=datetime.now(UTC))
+        if not wanted:
+            return dg.SensorResult(skip_reason=sentence([*broken, *silent], otherwise="every batch kept its promise"))
+        return dg.SensorResult(
+            run_requests=[
+                dg.RunRequest(job_name=batch_job(each.dataset), partition_key=each.batch, run_key=each.key)
+                for each in wanted
+            ]
+        )
+
+    return regeneration

@@ -1,0 +1,59 @@
+"""The schedule of a dataset: it asks for the batch whose period contains the tick."""
+
+from datetime import date, datetime
+
+import dagster as dg
+
+from synth_assets.assets.partitions import batch_job, batches_of
+from synth_assets.recipe.loader import Recipe
+from synth_assets.recipe.model import RecipeModel
+
+MORNING = "0 6"
+"""Minute and hour of the default tick of daily and weekly batches, in the recipe's time zone."""
+
+
+def schedule_name(dataset: str) -> str:
+    """Name of a dataset's schedule."""
+    return f"{dataset}_schedule"
+
+
+def cron_of(model: RecipeModel) -> str:
+    """Return when the schedule ticks: as the recipe says, or once per period, as early as a person would want it."""
+    if model.cron is not None:
+        return model.cron
+    if model.cadence == "hourly":
+        return "0 * * * *"
+    if model.cadence == "daily":
+        return f"{MORNING} * * *"
+    return f"{MORNING} * * {date.fromisoformat(model.start).isoweekday() % 7}"
+
+
+def batch_due(model: RecipeModel, tick: datetime) -> str | None:
+    """Return the batch whose period contains a moment; None before the first."""
+    partitions = batches_of(model)
+    with dg.partition_loading_context(effective_dt=tick):
+        last = partitions.get_last_partition_key()
+    # On the eve of the first period Dagster already offers it, for the sake of the current one being offered.
+    return last if last and partitions.start_time_for_partition_key(last) <= tick else None
+
+
+def batch_schedule(recipe: Recipe) -> dg.ScheduleDefinition:
+    """Return the schedule of a dataset. A period that was missed is a partition to backfill, not another tick."""
+    model = recipe.model
+    is_running = model.automation.schedule == "running"
+
+    @dg.schedule(
+        name=schedule_name(recipe.dataset),
+        job_name=batch_job(recipe.dataset),
+        cron_schedule=cron_of(model),
+        execution_timezone=model.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING if is_running else dg.DefaultScheduleStatus.STOPPED,
+        description=f"Starts the {model.cadence} batch of {recipe.dataset} in whose period the tick falls.",
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        batch = batch_due(model, context.scheduled_execution_time)
+        if batch is None:
+            return dg.SkipReason(f"{recipe.dataset} starts at {model.start}")
+        return dg.RunRequest(run_key=batch, partition_key=batch)
+
+    return schedule

@@ -1,0 +1,81 @@
+"""A template or seed table that changed on disk is registered at once; it counts from the next plan on."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from resources.lake import DuckLake
+from sensors.recipes import Job, as_on_disk, sentence
+from synth_assets.assets.partitions import inputs_job
+from synth_assets.canonical import digest
+from synth_assets.domain.transactions import Lake
+from synth_assets.recipe.loader import Recipe, template_sha256
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a dataset is made of, on disk and in the store.
+
+    Attributes:
+        on_disk: hash of every template and seed row the recipe has now, by name.
+        registered: hashes the store knows.
+    """
+
+    dataset: str
+    on_disk: Mapping[str, str]
+    registered: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A run to ask for; ``key`` is the state of the files, so the same state is registered once."""
+
+    dataset: str
+    names: tuple[str, ...]
+    key: str
+
+
+def changed(inputs: Iterable[Inputs]) -> list[Registration]:
+    """Return a registration for every dataset that is in use and has something new on disk.
+
+    A dataset nothing was registered of is not in use yet: its first plan registers it.
+    """
+    wanted = []
+    for each in inputs:
+        new = sorted(name for name, sha in each.on_disk.items() if sha not in each.registered)
+        if new and each.registered:
+            state = digest(sorted(each.on_disk.values()))[:16]
+            wanted.append(Registration(each.dataset, tuple(new), f"{each.dataset}/inputs/{state}"))
+    return wanted
+
+
+def inputs_of(lake: Lake, recipe: Recipe) -> Inputs:
+    """Return what a dataset is made of, on disk and in the store."""
+    templates = {f"{each.name}@{each.version}": template_sha256(each) for each in recipe.templates}
+    seeds = {f"{row.table}[{row.position}]": row.seed_id for row in recipe.seeds}
+    known = lake.read("prompt_templates", dataset=recipe.dataset)["template_sha256"].to_list()
+    known += lake.read("seeds", dataset=recipe.dataset)["seed_id"].to_list()
+    return Inputs(recipe.dataset, templates | seeds, frozenset(known))
+
+
+def template_sensor(recipes: Sequence[Recipe], jobs: Mapping[str, Job]) -> dg.SensorDefinition:
+    """Return the sensor that registers changed inputs; on by default, because it pays nothing."""
+
+    @dg.sensor(
+        name="template_change",
+        jobs=[jobs[inputs_job(recipe.dataset)] for recipe in recipes],
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Registers templates and seeds that changed on disk; they count from the next plan on.",
+    )
+    def template_change(lake: dg.ResourceParam[DuckLake]) -> dg.SensorResult:
+        readable, broken = as_on_disk(recipes)
+        wanted = changed(inputs_of(lake, recipe) for recipe in readable)
+        if not wanted:
+            return dg.SensorResult(skip_reason=sentence(broken, otherwise="every template and seed is registered"))
+        return dg.SensorResult(
+            run_requests=[dg.RunRequest(job_name=inputs_job(each.dataset), run_key=each.key) for each in wanted]
+        )
+
+    return template_change

@@ -1,0 +1,193 @@
+"""Dagster's web server and daemon as `make ui` starts them, asked through GraphQL as the page asks.
+
+Only loopback; a port of the system's choice; every process ends with the ``with`` block.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import orjson
+
+from resources.places import PROJECT
+from tests.command import Home
+
+LOCATION = {"repositoryLocationName": "synth_assets", "repositoryName": "__repository__"}
+PATIENCE_S = 300
+"""Longest wait for anything; it is reached only by a failing test."""
+EVERY_S = 0.5
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Web:
+    """A running web server with its daemon."""
+
+    address: str
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Return the data of one GraphQL request; an error fails the test."""
+        answer = httpx2.post(
+            f"{self.address}/graphql", json={"query": query, "variables": variables}, timeout=60
+        ).raise_for_status()
+        document = orjson.loads(answer.content)
+        assert "errors" not in document, document["errors"]
+        return document["data"]
+
+    def switch_on(self, *, schedules: tuple[str, ...] = (), sensors: tuple[str, ...] = ()) -> None:
+        """Do what the switches on the Automation page do."""
+        for name in schedules:
+            done = self.ask(START_SCHEDULE, selector={**LOCATION, "scheduleName": name})["startSchedule"]
+            assert done["scheduleState"]["status"] == "RUNNING", done
+        for name in sensors:
+            done = self.ask(START_SENSOR, selector={**LOCATION, "sensorName": name})["startSensor"]
+            assert done["sensorState"]["status"] == "RUNNING", done
+
+    def ticks(self, sensor: str) -> list[dict[str, Any]]:
+        """Return what the page of a sensor shows: status, run keys and reason of every look, oldest first."""
+        found = self.ask(TICKS, selector={**LOCATION, "sensorName": sensor})
+        return list(reversed(found["sensorOrError"]["sensorState"]["ticks"]))
+
+    def launch(self, dataset: str, assets: tuple[str, ...], partition: str) -> str:
+        """Materialize a partition of some assets, as the button does, and return the run's id."""
+        keys = [{"path": [dataset, asset]} for asset in assets]
+        selector = {**LOCATION, "pipelineName": "__ASSET_JOB", "assetSelection": keys, "assetCheckSelection": []}
+        params = {
+            "selector": selector,
+            "mode": "default",
+            "runConfigData": {},
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
+        }
+        done = self.ask(LAUNCH, params=params)["launchPipelineExecution"]
+        assert "run" in done, done
+        return str(done["run"]["runId"])
+
+    def backfill(self, dataset: str, assets: tuple[str, ...], partitions: list[str]) -> str:
+        """Materialize several partitions, one run each, and return the backfill's id."""
+        keys = [{"path": [dataset, asset]} for asset in assets]
+        params = {"assetSelection": keys, "partitionNames": partitions}
+        done = self.ask(BACKFILL, params=params)["launchPartitionBackfill"]
+        assert "backfillId" in done, done
+        return str(done["backfillId"])
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return every run, oldest first: id, job, status, tags."""
+        return list(reversed(self.ask(RUNS)["runsOrError"]["results"]))
+
+    def ended(self, run: str) -> str:
+        """Wait for a run and return how it ended."""
+
+        def status() -> str | None:
+            found = next(each for each in self.runs() if each["runId"] == run)["status"]
+            return found if found in ("SUCCESS", "FAILURE", "CANCELED") else None
+
+        return wait_for(status)
+
+    def checks(self, dataset: str, asset: str, partition: str) -> dict[str, bool]:
+        """Return the latest result of every check of an asset for a partition."""
+        key = {"path": [dataset, asset]}
+        names = [each["name"] for each in self.ask(CHECKS, key=key)["assetChecksOrError"]["checks"]]
+        found = {}
+        for name in names:
+            history = self.ask(EXECUTIONS, key=key, name=name, partition=partition)["assetCheckExecutions"]
+            if history:
+                found[name] = history[0]["evaluation"]["success"]
+        return found
+
+    def materializations(self, dataset: str, asset: str, partition: str) -> list[dict[str, Any]]:
+        """Return metadata of every materialization of a partition, latest first, by label."""
+        found = self.ask(MATERIALIZATIONS, key={"path": [dataset, asset]}, partitions=[partition])
+        return [
+            {entry["label"]: entry for entry in each["metadataEntries"]}
+            for each in found["assetOrError"]["assetMaterializations"]
+        ]
+
+
+def wait_for(found: Callable[[], T | None]) -> T:
+    """Ask again and again until there is an answer."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        answer = found()
+        if answer:
+            return answer
+        time.sleep(EVERY_S)
+    raise AssertionError("waited in vain")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def web_ui(home: Home, log: Path) -> Iterator[Web]:
+    """Start what `make ui` starts, and end all of it: server, daemon, code server and run workers.
+
+    Args:
+        home: whose recipes and data.
+        log: file for what the processes say.
+    """
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("dg")), "dev", "-w", "workspace.yaml", "--host", "127.0.0.1"]
+    environment = {**home.environment, "DAGSTER_HOME": str(PROJECT), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)],
+            cwd=PROJECT,
+            env=environment,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        web = Web(f"http://127.0.0.1:{port}")
+        try:
+            wait_for(lambda: _is_up(web, process, log))
+            yield web
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _is_up(web: Web, process: subprocess.Popen[bytes], log: Path) -> bool:
+    assert process.poll() is None, log.read_text(encoding="utf-8")[-3000:]
+    try:
+        return httpx2.get(f"{web.address}/server_info", timeout=5).status_code == httpx2.codes.OK
+    except httpx2.HTTPError:
+        return False
+
+
+START_SCHEDULE = """mutation($selector: ScheduleSelector!) { startSchedule(scheduleSelector: $selector) {
+  ... on ScheduleStateResult { scheduleState { status } } ... on PythonError { message } } }"""
+START_SENSOR = """mutation($selector: SensorSelector!) { startSensor(sensorSelector: $selector) {
+  ... on Sensor { sensorState { status } } ... on PythonError { message } } }"""
+TICKS = """query($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
+  ... on Sensor { sensorState { ticks { status runKeys skipReason error { message } } } } } }"""
+LAUNCH = """mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
+  ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } ... on InvalidSubsetError { message }
+  ... on RunConfigValidationInvalid { errors { message } } } }"""
+BACKFILL = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+  ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+RUNS = "{ runsOrError { ... on Runs { results { runId jobName status tags { key value } } } } }"
+CHECKS = """query($key: AssetKeyInput!) { assetChecksOrError: assetNodeOrError(assetKey: $key) {
+  ... on AssetNode { assetChecksOrError { ... on AssetChecks { checks { name description } } } } } }"""
+EXECUTIONS = """query($key: AssetKeyInput!, $name: String!, $partition: String) {
+  assetCheckExecutions(assetKey: $key, checkName: $name, limit: 1, partition: $partition) {
+    evaluation { success metadataEntries { label ... on JsonMetadataEntry { jsonString } } } } }"""
+MATERIALIZATIONS = """query($key: AssetKeyInput!, $partitions: [String!]) { assetOrError(assetKey: $key) {
+  ... on Asset { assetMaterializations(partitions: $partitions) { runId partition metadataEntries { label
+    ... on IntMetadataEntry { intValue } ... on FloatMetadataEntry { floatValue } ... on TextMetadataEntry { text }
+    ... on MarkdownMetadataEntry { mdStr } ... on JsonMetadataEntry { jsonString } } } } } }"""
