@@ -8,6 +8,7 @@ import dagster as dg
 from resources.places import recipes_folder
 from resources.wiring import ClaimsResource, EmbedderResource, GeneratorsResource, LakeResource, RealDataReader
 from sensors.failures import failure_sensor
+from sensors.inbox import inbox_sensor
 from sensors.regeneration import regeneration_sensor
 from sensors.releases import release_sensor
 from sensors.schedules import batch_schedule
@@ -40,6 +41,7 @@ def build_defs(found: Sequence[Recipe | BrokenRecipe], *, home: str = "") -> dg.
             regeneration_sensor(readable, jobs),
             release_sensor(readable, jobs),
             template_sensor(readable, jobs),
+            inbox_sensor(readable, jobs),
             failure_sensor(),
         ],
         resources={

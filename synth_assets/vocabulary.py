@@ -2,6 +2,12 @@
 
 from enum import StrEnum
 
+OURS = "synth-assets"
+"""The generator of every sample that was not ingested."""
+
+UNKNOWN = "unknown"
+"""Provenance that an ingested row does not tell."""
+
 
 class Stage(StrEnum):
     """The stages of a batch and of a version, in the order data flows."""

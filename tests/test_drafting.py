@@ -159,12 +159,14 @@ def ending(row: dict, kind: str) -> Ending:
 
 def drafted(recipe: Recipe, plan: Plan, kinds: list[str], price: Price | None = PRICE) -> Drafts:
     requests = plan.requests.head(len(kinds))
+    openings = dict(plan.prompts.select("request_id", "opening").iter_rows())
     return draft(
         requests,
         [ending(row, kind) for row, kind in zip(requests.iter_rows(named=True), kinds, strict=True)],
         model=recipe.model,
-        openings=dict(plan.prompts.select("request_id", "opening").iter_rows()),
-        reply_of=lambda name: recipe.template(name).reply,
+        read=lambda row, text: parse_answer(
+            text, recipe.template(row["prompt_name"]).reply, openings[row["request_id"]]
+        ),
         price=price,
     )
 
@@ -256,7 +258,6 @@ def test_endings_that_are_not_one_per_request_are_refused(recipe: Recipe, plan: 
             plan.requests,
             [],
             model=recipe.model,
-            openings={},
-            reply_of=lambda name: LINE,
+            read=lambda row, text: parse_answer(text, LINE, ""),
             price=None,
         )

@@ -23,7 +23,7 @@ from synth_assets.checks.release_gates import (
 )
 from synth_assets.checks.verdict import MAX_SHOWN, Verdict
 from synth_assets.domain.versioning import digest_of
-from synth_assets.recipe.model import RecipeModel
+from synth_assets.recipe.model import RecipeModel, Rule
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Assessment, Stage
 from tests.fakes.recipes import RECIPE
@@ -57,7 +57,13 @@ def rows(table: str, count: int, row: Callable[[int], Mapping[str, Any]]) -> pl.
 def request(number: int) -> dict[str, Any]:
     row = {"ordinal": number, "request_id": f"r{number}", "call_id": f"c{number}", "seed": number, "axes": "{}"}
     row |= {"prompt_name": "lines", "prompt_version": "1", "template_sha256": "t", "prompt_sha256": "p"}
-    return row | {"label": labels(number), "model": "fake", "generation_params": "{}", "object_sha256": "o"}
+    return row | {
+        "label": labels(number),
+        "generator": "synth-assets",
+        "model": "fake",
+        "generation_params": "{}",
+        "object_sha256": "o",
+    }
 
 
 def generation(number: int) -> dict[str, Any]:
@@ -122,7 +128,7 @@ def good(count: int = len(TEXTS)) -> Evidence:
 
 
 def empty() -> Evidence:
-    return Evidence(model=MODEL, batch=batch(promised=0))
+    return Evidence(model=MODEL, batch=batch(promised=1))
 
 
 def told(verdicts: list[Verdict], gate: str) -> Verdict:
@@ -149,6 +155,7 @@ def fault(table: str, bend: Callable[[pl.DataFrame], pl.DataFrame]) -> Fault:
     return lambda evidence: replace(evidence, **{table: bend(getattr(evidence, table))})
 
 
+NONE = Rule(max=0.0, because="Every row tells where it is from.")
 REJECTED = {"decision": "rejected", "reason": "length"}
 NOT_SENT = {"outcome": "not_sent", "reason": "stopped", "cost_usd": None}
 PHONED = f"Call the {CANARY} at +1 202 555 0143 or write to jane.doe@cinema-club.net."
@@ -180,6 +187,13 @@ FAULTS: dict[Stage, dict[str, dict[str, Fault]]] = {
             ),
             "one was not sent": fault("generations", lambda frame: first(frame, **NOT_SENT)),
             "an attempt without requests": fault("generations", lambda frame: frame.head(0)),
+        },
+        "provenance_known": {
+            "a tool that does not name its model": lambda evidence: replace(
+                evidence,
+                model=MODEL.model_copy(update={"gates": MODEL.gates.model_copy(update={"unknown_provenance": NONE})}),
+                requests=first(evidence.requests, generator="scribe", model="unknown"),
+            ),
         },
         "budget": {"a cent too much": fault("generations", lambda frame: first(frame, cost_usd=0.26))},
     },
@@ -326,7 +340,7 @@ def test_a_threshold_is_shown_with_its_reason(stage: Stage, gate: str, rule: Any
     ("stage", "gates"),
     [
         (Stage.GENERATED, {"first_sum", "answered_share"}),
-        (Stage.CURATED, {"acceptance_share", "label_balance"}),
+        (Stage.CURATED, {"acceptance_share", "minimum_count", "label_balance"}),
     ],
 )
 def test_an_empty_batch_passes_no_stage_that_counts(stage: Stage, gates: set[str]) -> None:
@@ -334,9 +348,7 @@ def test_an_empty_batch_passes_no_stage_that_counts(stage: Stage, gates: set[str
 
 
 def test_a_promise_of_something_is_not_kept_by_nothing() -> None:
-    evidence = replace(empty(), batch=batch(promised=1))
-
-    assert not told(judge(Stage.CURATED, evidence), "minimum_count").passed
+    assert not told(judge(Stage.CURATED, empty()), "minimum_count").passed
 
 
 def test_a_batch_accepted_short_keeps_its_promise_with_what_it_has() -> None:

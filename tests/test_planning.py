@@ -210,7 +210,10 @@ def test_the_same_arguments_give_the_same_plan_to_the_bit(tmp_path: Path) -> Non
 def test_a_plan_is_what_it_has_always_been(recipe: Recipe) -> None:
     plan = planned(recipe, wanted={"positive": 2, "negative": 1})
 
-    assert ids.digest(plan.requests.rows()) == "43e77e8c43c66f37fd04da2aa08dc34a4c511464c3587edf51a982c87d51b6ba"
+    assert (
+        ids.digest(plan.requests.drop("generator").rows())
+        == "43e77e8c43c66f37fd04da2aa08dc34a4c511464c3587edf51a982c87d51b6ba"
+    )
 
 
 def test_another_attempt_or_batch_has_other_requests_throughout(recipe: Recipe) -> None:

@@ -26,7 +26,7 @@ from tests.fakes.recipes import RECIPE
 
 KEYS = """
     sample_id content_sha256 split task_type language label fields tags prompt_name prompt_version template_sha256
-    prompt_sha256 model generation_params generated_at batch generation_id assessments quality_score
+    prompt_sha256 model generation_params generated_at batch generation_id assessments quality_score generator
 """.split()  # noqa: SIM905 - as the contract prints them
 
 HOSTILE = [
@@ -66,6 +66,7 @@ def sample(number: int, **changes: Any) -> dict[str, Any]:
         "prompt_version": "1",
         "template_sha256": "t" * 64,
         "prompt_sha256": "p" * 64,
+        "generator": "synth-assets",
         "model": "fake-base",
         "generation_params": '{"temperature":0.8}',
         "axes": '{"part":"door","tone":"wry"}',
@@ -211,6 +212,7 @@ def test_a_line_says_everything_about_its_sample() -> None:
         "generation_id": "g3",
         "assessments": {"language": 0.30000000000000004, "repetition": None, "words": 7.0},
         "quality_score": 0.8,
+        "generator": "synth-assets",
     }
 
 

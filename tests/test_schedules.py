@@ -94,7 +94,11 @@ def test_every_dataset_has_a_schedule_that_is_off_unless_its_recipe_switches_it_
 def test_what_is_on_from_the_start_pays_nothing(tmp_path: Path) -> None:
     sensors = {each.name: each.default_status.value for each in build_defs([dataset(tmp_path)]).sensors or []}
 
-    assert {name for name, status in sensors.items() if status == "RUNNING"} == {"template_change", "run_failure"}
+    assert {name for name, status in sensors.items() if status == "RUNNING"} == {
+        "template_change",
+        "inbox",
+        "run_failure",
+    }
     assert {name for name, status in sensors.items() if status == "STOPPED"} == {"regeneration", "release"}
 
 

@@ -93,13 +93,32 @@ def _create_missing(connection: duckdb.DuckDBPyConnection) -> None:
         row[0]
         for row in connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
     }
-    missing = [table for table in TABLES.values() if table.name not in present]
+    missing = [ddl(table) for table in TABLES.values() if table.name not in present]
+    missing += [
+        statement for table in TABLES.values() if table.name in present for statement in _added(connection, table)
+    ]
     if not missing:
         return
     connection.execute("BEGIN")
-    for table in missing:
-        connection.execute(ddl(table))
+    for statement in missing:
+        connection.execute(statement)
     connection.execute("COMMIT")
+
+
+def _added(connection: duckdb.DuckDBPyConnection, table: Table) -> list[str]:
+    """Return the statements that add the columns a lake of an earlier version of the project lacks."""
+    present = {
+        row[0]
+        for row in connection.execute(
+            "SELECT column_name FROM duckdb_columns() WHERE database_name = 'lake' AND table_name = ?", [table.name]
+        ).fetchall()
+    }
+    return [
+        f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {SQL_TYPES[column.dtype.base_type()]}'
+        + (f" DEFAULT '{_quoted(column.before)}'" if column.before is not None else "")
+        for column in table.columns
+        if column.name not in present
+    ]
 
 
 def ddl(table: Table) -> str:

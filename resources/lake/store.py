@@ -146,7 +146,7 @@ class DuckLake:
                 rows = rows.with_columns(pl.lit(seq).alias("commit_seq"))
             rows = rows.select(list(table.dtypes)).cast(table.dtypes)
             self._connection.register("incoming", _Stream(rows))
-            self._connection.execute(f"INSERT INTO lake.{table.name} SELECT * FROM incoming")
+            self._connection.execute(f"INSERT INTO lake.{table.name} BY NAME SELECT * FROM incoming")
             self._connection.unregister("incoming")
 
     def _name_payload(self, commit: Commit, now: datetime) -> None:

@@ -2,20 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from resources.claims import Claims
+from resources.drops import read_drop
 from resources.lake import DuckLake
 from resources.progress import announce
+from resources.seed_files import add_seeds
 from resources.wiring import Generators, RealDataReader
 from synth_assets.assets.partitions import batches_of, key_of
 from synth_assets.assets.report import check_specs, clearly, column_schema, metadata_of, preview, report
+from synth_assets.domain.ingestion import Origin
 from synth_assets.domain.ports import Embedder
 from synth_assets.recipe.loader import Recipe
-from synth_assets.stages import generation, judgement
+from synth_assets.stages import generation, ingestion, judgement
 from synth_assets.stages.inputs import register_seeds, register_templates
 from synth_assets.stages.work import Work
 from synth_assets.vocabulary import Stage
@@ -24,11 +28,28 @@ LOG_EVERY = 50
 """Requests between two lines in a run's log."""
 
 
+class SeedsConfig(dg.Config):
+    """A file of seed rows to add to a table of the recipe."""
+
+    table: str = Field(default="", description="Seed table; empty adds nothing.")
+    file: str = Field(default="", description="JSONL file with rows for it.")
+
+
+class IngestConfig(dg.Config):
+    """Samples another tool made, to be taken in instead of generating any."""
+
+    file: str = Field(description="JSONL, JSON or Parquet file, or the output folder of DataDesigner or Curator.")
+    generator: str = Field(description="Name of the tool.")
+    text_field: str = Field(default="text", description="Field of a row that holds the text.")
+    label_field: str = Field(default="label", description="Field of a row that holds the label.")
+
+
 class PlanConfig(dg.Config):
     """What a person may ask of a plan."""
 
     regenerate: bool = Field(default=False, description="Generate anew; the old samples are superseded.")
     accept: int = Field(default=0, ge=0, description="Another promise than the batch has; 0 keeps it.")
+    ingest: IngestConfig | None = Field(default=None, description="Take in samples that were made elsewhere.")
 
 
 def now() -> datetime:
@@ -75,8 +96,11 @@ def input_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         **common,
     )
     @clearly
-    def seeds(context: dg.AssetExecutionContext, lake: dg.ResourceParam[DuckLake]) -> Iterator[Any]:
-        facts = register_seeds(recipe, lake, run_id=context.run.run_id, at=now())
+    def seeds(
+        context: dg.AssetExecutionContext, config: SeedsConfig, lake: dg.ResourceParam[DuckLake]
+    ) -> Iterator[Any]:
+        present = add_seeds(recipe, config.table, Path(config.file)) if config.table else recipe
+        facts = register_seeds(present, lake, run_id=context.run.run_id, at=now())
         metadata = {**metadata_of(facts), "dagster/row_count": facts["rows"]}
         yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(facts["digest"][:32]))
 
@@ -130,10 +154,15 @@ def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         generators: dg.ResourceParam[Generators],
     ) -> Iterator[Any]:
         work = work_on(recipe, context, lake, claims)
-        with generators.open(recipe.model) as generator:
-            finished = generation.plan(
-                work, generator.provider, regenerate=config.regenerate, promise=config.accept or None
-            )
+        if config.ingest is not None:
+            asked = config.ingest
+            origin = Origin(asked.generator, text_field=asked.text_field, label_field=asked.label_field)
+            finished = ingestion.plan(work, read_drop(Path(asked.file), origin))
+        else:
+            with generators.open(recipe.model) as generator:
+                finished = generation.plan(
+                    work, generator.provider, regenerate=config.regenerate, promise=config.accept or None
+                )
         rows = lake.read("requests", **work.here).sort("attempt", "ordinal")
         yield from report(
             finished, rows=rows, columns=["attempt", "ordinal", "request_id", "label", "axes", "prompt_name"]
@@ -161,8 +190,11 @@ def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
             if done % LOG_EVERY == 0 or done == total:
                 context.log.info(f"{done} of {total} requests ended")
 
-        with generators.open(recipe.model) as generator:
-            finished = generation.generate(work, generator, progress=progress)
+        if work.is_ingested:
+            finished = ingestion.adopt(work)
+        else:
+            with generators.open(recipe.model) as generator:
+                finished = generation.generate(work, generator, progress=progress)
         rows = lake.read("generations", **work.here)
         yield from report(
             finished, rows=rows, columns=["request_id", "outcome", "reason", "output_tokens", "mean_logprob"]

@@ -49,6 +49,11 @@ class Evidence:
     protected: tuple[str, ...] = ()
 
     @property
+    def is_ingested(self) -> bool:
+        """Whether the samples were made elsewhere: nothing was planned, so no rate can be judged."""
+        return bool(self.batch["promised"] == 0)
+
+    @property
     def latest_attempt(self) -> int:
         """Number of the latest attempt; 0 before the first."""
         return int(self.batch["attempts"])

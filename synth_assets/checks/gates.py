@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import pandera.polars as pa
 import polars as pl
@@ -11,12 +12,13 @@ from synth_assets.checks.evidence import Evidence
 from synth_assets.checks.verdict import Verdict, asked, judged
 from synth_assets.domain.drift import ks_distance, total_variation
 from synth_assets.domain.duplicates import duplicate_groups
+from synth_assets.domain.ingestion import unknown_provenance
 from synth_assets.domain.scoring.copies import contamination
 from synth_assets.domain.scoring.pii import find_pii
 from synth_assets.domain.standing import accepted_by_label
 from synth_assets.recipe.model import Rule
 from synth_assets.tables import TABLES
-from synth_assets.vocabulary import Assessment, Decision, Outcome, RejectReason, Stage
+from synth_assets.vocabulary import OURS, Assessment, Decision, Outcome, RejectReason, Stage
 
 SHINGLE_WIDTH = 3
 """Words per shingle in duplicate gates, as in the scorers."""
@@ -28,12 +30,14 @@ class Gate:
 
     Attributes:
         reads_other_batches: its verdict depends on what other batches held at that time, so it cannot be derived again.
+        is_rate: it compares what came out with what was planned, so ingested samples are only measured by it.
     """
 
     name: str
     sentence: str
     ask: Callable[[Evidence], Verdict]
     reads_other_batches: bool = False
+    is_rate: bool = False
 
 
 def within(rule: Rule) -> list[pa.Check]:
@@ -70,7 +74,8 @@ def generated_contract(evidence: Evidence) -> Verdict:
 
 
 def provenance_complete(evidence: Evidence) -> Verdict:
-    """Every sample leads to a registered template, a request, and an answer with model and time."""
+    """Every sample leads to a request and an answer with model and time, and one made here to a registered template."""
+    is_ingested = pl.col("generator") != OURS
     known = evidence.templates.select(
         "prompt_name", "prompt_version", pl.col("template_sha256").alias("registered_sha256")
     )
@@ -80,13 +85,30 @@ def provenance_complete(evidence: Evidence) -> Verdict:
         .join(known, on=["prompt_name", "prompt_version"], how="left")
         .join(evidence.generations.select("request_id", "generated_at", "finish_reason"), on="request_id", how="left")
         .with_columns(
-            (pl.col("template_sha256") == pl.col("registered_sha256")).fill_null(value=False).alias("is_registered")
+            is_registered=(pl.col("template_sha256") == pl.col("registered_sha256")).fill_null(value=False)
+            | is_ingested,
+            is_dated=pl.col("generated_at").is_not_null() | is_ingested,
         )
     )
-    needed = ["call_id", "prompt_sha256", "model", "generation_params", "generated_at"]
+    needed = ["call_id", "prompt_sha256", "model", "generation_params"]
     columns = {name: pa.Column(nullable=False) for name in needed}
-    schema = pa.DataFrameSchema({**columns, "is_registered": pa.Column(pl.Boolean, pa.Check.eq(True))})
-    return judged("provenance_complete", chain, schema, id_column="sample_id", facts={})
+    holds = {name: pa.Column(pl.Boolean, pa.Check.eq(True)) for name in ("is_registered", "is_dated")}
+    return judged(
+        "provenance_complete", chain, pa.DataFrameSchema({**columns, **holds}), id_column="sample_id", facts={}
+    )
+
+
+def provenance_is_known(evidence: Evidence) -> Verdict:
+    """Of ingested rows no larger share is of unknown prompt, model, parameters or time than the recipe admits."""
+    ingested = evidence.requests.filter(pl.col("generator") != OURS)
+    unknown = unknown_provenance(ingested, evidence.generations)
+    fields = unknown.drop("request_id")
+    share = fields.select(pl.any_horizontal(pl.all())).to_series().mean() if ingested.height else 0.0
+    facts = {"ingested": ingested.height, **{f"unknown_{name}": int(fields[name].sum()) for name in fields.columns}}
+    rule = evidence.model.gates.unknown_provenance
+    if rule is None:
+        return Verdict("provenance_known", passed=True, facts={**facts, "unknown_share": round(float(share), 4)})
+    return _one_number("provenance_known", "unknown_share", float(share), rule, facts)
 
 
 def every_request_has_one_outcome(evidence: Evidence) -> Verdict:
@@ -328,25 +350,26 @@ def _above(limit: float) -> float:
     return min(math.nextafter(limit, math.inf), 1.0)
 
 
-def _gate(name: str, ask: Callable[[Evidence], Verdict], *, reads_other_batches: bool = False) -> Gate:
-    return Gate(name, (ask.__doc__ or "").strip().splitlines()[0], ask, reads_other_batches)
+def _gate(name: str, ask: Callable[[Evidence], Verdict], **kind: bool) -> Gate:
+    return Gate(name, (ask.__doc__ or "").strip().splitlines()[0], ask, **kind)
 
 
 GATES: dict[Stage, tuple[Gate, ...]] = {
     Stage.GENERATED: (
         _gate("contract", generated_contract),
         _gate("provenance_complete", provenance_complete),
+        _gate("provenance_known", provenance_is_known),
         _gate("first_sum", every_request_has_one_outcome),
-        _gate("answered_share", answered_share),
+        _gate("answered_share", answered_share, is_rate=True),
         _gate("budget", within_budget),
     ),
     Stage.SCORED: (_gate("contract", scored_contract), _gate("every_sample_is_assessed", every_sample_is_assessed)),
     Stage.CURATED: (
         _gate("contract", curated_contract),
         _gate("second_sum", every_sample_has_one_decision),
-        _gate("acceptance_share", acceptance_share),
+        _gate("acceptance_share", acceptance_share, is_rate=True),
         _gate("minimum_count", promise_is_kept),
-        _gate("label_balance", labels_are_balanced),
+        _gate("label_balance", labels_are_balanced, is_rate=True),
         _gate("drift", distributions_are_stable, reads_other_batches=True),
     ),
     Stage.TRAINING_READY: (
@@ -361,7 +384,14 @@ GATES: dict[Stage, tuple[Gate, ...]] = {
 
 def judge(stage: Stage, evidence: Evidence) -> list[Verdict]:
     """Ask every gate of a stage; a gate that raises has failed."""
-    return [asked(gate.name, gate.ask, evidence) for gate in GATES[stage]]
+    return [asked(gate.name, partial(_asked, gate), evidence) for gate in GATES[stage]]
+
+
+def _asked(gate: Gate, evidence: Evidence) -> Verdict:
+    verdict = gate.ask(evidence)
+    if not (gate.is_rate and evidence.is_ingested):
+        return verdict
+    return replace(verdict, passed=True, facts={**verdict.facts, "not_judged": "nothing was planned for these samples"})
 
 
 def all_passed(verdicts: Sequence[Verdict]) -> bool:

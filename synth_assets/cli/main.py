@@ -14,6 +14,7 @@ COMMANDS = {
     "init": "scaffold",
     "doctor": "scaffold",
     "run": "batches",
+    "ingest": "ingest",
     "plan": "batches",
     "accept-short": "batches",
     "backfill": "backfill",

@@ -71,6 +71,7 @@ def decide(
     superseded_before: int,
     human: pl.DataFrame,
     at: datetime,
+    has_promise: bool = True,
 ) -> pl.DataFrame:
     """Return one decision per sample, shape (n, 9) by the contract, in plan order.
 
@@ -85,6 +86,7 @@ def decide(
         superseded_before: samples of earlier attempts than this are superseded; 0 supersedes none.
         human: decisions of people that stand, shape (h, 9).
         at: time of the decision.
+        has_promise: whether more than the promise is surplus; ingested samples were promised by nobody.
     """
     ordered = samples.sort("attempt", "ordinal", "position")
     values = _wide(ordered, assessments)
@@ -103,7 +105,7 @@ def decide(
         reason = broken
         if broken is None:
             room[row["label"]] = room.get(row["label"], 0) - 1
-            reason = RejectReason.SURPLUS if room[row["label"]] < 0 else None
+            reason = RejectReason.SURPLUS if has_promise and room[row["label"]] < 0 else None
         rows.append(
             {
                 "dataset": row["dataset"],

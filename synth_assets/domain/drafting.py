@@ -102,8 +102,7 @@ def draft(
     endings: Sequence[Ending],
     *,
     model: RecipeModel,
-    openings: Mapping[str, str],
-    reply_of: Callable[[str], Reply],
+    read: Callable[[Mapping[str, Any], str], str | QuarantineReason],
     price: Price | None,
 ) -> Drafts:
     """Turn the endings of an attempt into rows; planned = answered + quarantined + not sent.
@@ -112,8 +111,7 @@ def draft(
         requests: the attempt's requests in plan order, shape (n, 17).
         endings: one per request, in the same order.
         model: the recipe.
-        openings: seeded opening by request_id.
-        reply_of: the reply format of a prompt, by its name.
+        read: returns the sample's text for a request's row and its answer, or why there is none.
         price: of the model asked; None makes every cost null.
     """
     generations, samples, answers, texts = [], [], [], []
@@ -123,9 +121,7 @@ def draft(
         if ending.answer is not None:
             answers.append({"generation_id": generation, "text": ending.answer.text})
         if ending.answer is not None and outcome == Outcome.ANSWERED:
-            parsed = parse_answer(
-                ending.answer.text, reply_of(request["prompt_name"]), openings.get(request["request_id"]) or ""
-            )
+            parsed = read(request, ending.answer.text)
             if isinstance(parsed, QuarantineReason):
                 outcome, reason = Outcome.QUARANTINED, parsed
             else:

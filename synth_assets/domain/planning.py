@@ -19,6 +19,7 @@ from synth_assets.recipe.loader import Recipe, SeedRow, template_sha256
 from synth_assets.recipe.model import RecipeModel, SeedTable
 from synth_assets.recipe.template import Template
 from synth_assets.tables import TABLES
+from synth_assets.vocabulary import OURS
 
 PROMPTS_SCHEMA: dict[str, Any] = {
     "request_id": pl.String,
@@ -31,9 +32,9 @@ PROMPTS_SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """One attempt: ``requests`` (n, 16) by the contract, ``prompts`` (n, 4) as `PROMPTS_SCHEMA`.
+    """One attempt: ``requests`` (n, 17) by the contract, ``prompts`` (n, 4) as `PROMPTS_SCHEMA`.
 
-    ``requests`` lacks `object_sha256`, the 17th column, until the prompts are stored.
+    ``requests`` lacks `object_sha256`, the last column, until the prompts are stored.
     """
 
     requests: pl.DataFrame
@@ -160,6 +161,7 @@ def _request(
         "axes": stored_json(draw.axes),
         "opening": sha256(opening.encode()) if opening else None,
         "model": provider.model_id,
+        "generator": OURS,
         "generation_params": stored_json(params),
     }
     payload = {"request_id": request, "prompt": stored_json(prompt), "opening": opening, "seed_ids": seed_ids}

@@ -80,7 +80,7 @@ class Answer:
         finish_reason: the provider's word, e.g. ``stop``, ``length``, ``content_filter``.
         mean_logprob: mean log probability of the answer's tokens in nats, None if not given.
         latency_s: seconds from sending to the last byte.
-        generated_at: when it was journaled, UTC.
+        generated_at: when it was journaled, UTC; None for an ingested answer that does not say.
         tries: HTTP requests made for it, this one included.
     """
 
@@ -93,7 +93,7 @@ class Answer:
     output_tokens: int | None
     mean_logprob: float | None
     latency_s: float
-    generated_at: datetime
+    generated_at: datetime | None
     tries: int
 
 

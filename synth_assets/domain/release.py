@@ -12,6 +12,7 @@ from synth_assets.canonical import sha256
 from synth_assets.domain.cards import dataset_card
 from synth_assets.domain.drafting import TEXT
 from synth_assets.recipe.model import RecipeModel
+from synth_assets.vocabulary import OURS
 
 INDENTED = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
@@ -74,6 +75,7 @@ def sample_rows(contents: Contents) -> list[dict[str, Any]]:
         "prompt_version",
         "template_sha256",
         "prompt_sha256",
+        "generator",
         "model",
         "generation_params",
         "axes",
@@ -115,11 +117,12 @@ def _row(row: Mapping[str, Any], assessments: Mapping[str, float | None]) -> dic
         "prompt_sha256": row["prompt_sha256"],
         "model": row["model"],
         "generation_params": orjson.loads(row["generation_params"]),
-        "generated_at": row["generated_at"].isoformat(),
+        "generated_at": row["generated_at"].isoformat() if row["generated_at"] else None,
         "batch": row["batch"],
         "generation_id": row["generation_id"],
         "assessments": dict(assessments),
         "quality_score": row["quality_score"],
+        "generator": row["generator"],
     }
 
 
@@ -131,7 +134,7 @@ def _meta(contents: Contents, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "dataset": contents.model.dataset,
         "version": f"v{contents.version}",
         "date": max((row["batch"] for row in rows), default=contents.model.start),
-        "generator": sorted({row["model"] for row in rows}),
+        "generator": sorted({_generator(row) for row in rows}),
         "task_type": contents.model.task_type,
         "prompt_template": sorted({f"{row['prompt_name']}@{row['prompt_version']}" for row in rows}),
         "quality_score_avg": round(sum(scores) / len(scores), 6) if scores else None,
@@ -141,6 +144,11 @@ def _meta(contents: Contents, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "label_counts": {label: labels.count(label) for label in [*contents.model.labels, *former]},
         "cost_usd": contents.cost_usd,
     }
+
+
+def _generator(row: Mapping[str, Any]) -> str:
+    """Name the model that wrote a sample, and the tool if it was not this one."""
+    return str(row["model"]) if row["generator"] == OURS else f"{row['model']} by {row['generator']}"
 
 
 def _funnel(contents: Contents) -> dict[str, int]:

@@ -52,7 +52,12 @@ class Recipe:
         return sha256(self.canonical)
 
     def promising(self, accepted: int) -> "Recipe":
-        """Return the recipe with another promise: a batch keeps the one it was opened with."""
+        """Return the recipe with another promise: a batch keeps the one it was opened with.
+
+        0, the promise of ingested samples, changes nothing: no recipe can say it.
+        """
+        if accepted == 0:
+            return self
         batch = self.model.batch.model_copy(update={"accept": accepted})
         return replace(self, model=self.model.model_copy(update={"batch": batch}))
 
@@ -118,11 +123,16 @@ def load_recipe(folder: Path) -> Recipe:
             fix=f"set `dataset: {folder.name}`",
         )
     templates = tuple(load_template(folder / "prompts" / f"{use.name}.md") for use in model.prompts)
-    seeds = tuple(row for name, table in model.seeds.items() for row in _seed_rows(name, folder / table.file))
+    seeds = tuple(row for name, table in model.seeds.items() for row in read_seeds(name, folder / table.file))
     return Recipe(folder=folder, model=model, templates=templates, seeds=seeds)
 
 
-def _seed_rows(table: str, file: Path) -> list[SeedRow]:
+def read_seeds(table: str, file: Path) -> list[SeedRow]:
+    """Return the rows of a seed table.
+
+    Raises:
+        UsageError: the file is missing or empty, or a line is no flat JSON object of strings with a `text`.
+    """
     try:
         lines = file.read_bytes().splitlines()
     except OSError:

@@ -146,6 +146,9 @@ class Gates(Strict):
     drift: Rule = Field(
         description="Largest distance between this batch's distributions and those of the batches before."
     )
+    unknown_provenance: Rule | None = Field(
+        default=None, description="Share of ingested rows of which prompt, model, parameters or time is not known."
+    )
 
 
 class Weight(Strict):

@@ -26,7 +26,7 @@ GENERATION = (
     "cost_usd",
     "tries",
 )
-REQUEST = ("batch", "attempt", "ordinal", "label", "seed", "call_id", "prompt_sha256", "model")
+REQUEST = ("batch", "attempt", "ordinal", "label", "seed", "call_id", "prompt_sha256", "generator", "model")
 VERSION = (
     "digest",
     "num_samples",

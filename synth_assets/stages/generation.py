@@ -11,7 +11,7 @@ import polars as pl
 from synth_assets.checks.evidence import Evidence, read_evidence
 from synth_assets.checks.gates import judge
 from synth_assets.domain import fingerprints
-from synth_assets.domain.drafting import Drafts, draft
+from synth_assets.domain.drafting import Drafts, draft, parse_answer
 from synth_assets.domain.planning import PROMPTS_SCHEMA, calls_of, owed, plan_attempt, requests_for
 from synth_assets.domain.ports import Endings, Generator, Provider, Stop
 from synth_assets.domain.transactions import Change, Commit, Swap
@@ -19,7 +19,7 @@ from synth_assets.errors import RefusedError, StoppedError, SynthError
 from synth_assets.recipe.template import Reply
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.stages.work import Finished, Work, Written
-from synth_assets.vocabulary import Outcome, Stage
+from synth_assets.vocabulary import Outcome, QuarantineReason, Stage
 
 
 def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | None) -> Finished:
@@ -31,6 +31,7 @@ def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | Non
         regenerate: open an attempt for the whole promise, whatever there is; its `curated` supersedes the old samples.
         promise: another number of accepted samples than the batch owes; None keeps its promise.
     """
+    _refuse_ingested(work, regenerate=regenerate, promise=promise)
     if promise is not None:
         work = _promised(work, promise)
     batch = work.row()
@@ -73,6 +74,15 @@ def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | Non
     )
 
 
+def _refuse_ingested(work: Work, *, regenerate: bool, promise: int | None) -> None:
+    if (regenerate or promise is not None) and work.is_ingested:
+        raise RefusedError(
+            f"{work.recipe.dataset} {work.batch} holds ingested samples: nothing is generated for it",
+            where=f"{work.recipe.dataset}/{Stage.GENERATION_PLAN}, partition {work.batch}",
+            fix="run another batch",
+        )
+
+
 def _promised(work: Work, promise: int) -> Work:
     """Record another promise for the batch and return the bench under it."""
     if work.row()["promised"] != promise:
@@ -113,7 +123,7 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
     batch = work.row()
     evidence = read_evidence(work.lake, work.recipe.model, work.batch, protected=())
     if batch["open_attempt"] is None:
-        return _finish(work, evidence, read=read)
+        return finish_generated(work, evidence, read=read)
     requests = evidence.requests.filter(pl.col("attempt") == batch["open_attempt"]).sort("ordinal")
     _refuse_other_model(work, requests, generator.provider)
     replies = _replies(work, evidence.templates, requests)
@@ -126,15 +136,12 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
         progress=progress,
     )
     openings = dict(zip(prompts["request_id"], prompts["opening"], strict=True))
-    drafts = draft(
-        requests,
-        endings.endings,
-        model=work.recipe.model,
-        openings=openings,
-        reply_of=replies.__getitem__,
-        price=generator.provider.price,
-    )
-    return _commit_attempt(work, evidence, drafts, endings, read=read)
+
+    def sample_in(request: Mapping[str, Any], answer: str) -> str | QuarantineReason:
+        return parse_answer(answer, replies[request["prompt_name"]], openings.get(request["request_id"]) or "")
+
+    drafts = draft(requests, endings.endings, model=work.recipe.model, read=sample_in, price=generator.provider.price)
+    return commit_attempt(work, evidence, drafts, endings, read=read)
 
 
 def _replies(work: Work, templates: pl.DataFrame, requests: pl.DataFrame) -> dict[str, Reply]:
@@ -157,7 +164,8 @@ def _replies(work: Work, templates: pl.DataFrame, requests: pl.DataFrame) -> dic
     return found
 
 
-def _commit_attempt(work: Work, evidence: Evidence, drafts: Drafts, endings: Endings, *, read: str) -> Finished:
+def commit_attempt(work: Work, evidence: Evidence, drafts: Drafts, endings: Endings, *, read: str) -> Finished:
+    """Commit how the requests of the open attempt ended; it stays open while one of them was not sent."""
     attempt = evidence.batch["open_attempt"]
     is_open = drafts.generations.filter(pl.col("outcome") == Outcome.NOT_SENT).height > 0
     answers, texts = work.lake.put_frame(drafts.answers), work.lake.put_frame(drafts.texts)
@@ -170,7 +178,7 @@ def _commit_attempt(work: Work, evidence: Evidence, drafts: Drafts, endings: End
     )
     here = {**work.here, "attempt": attempt}
     swaps = [Swap("batches", work.here, {"open_attempt": attempt}, {} if is_open else {"open_attempt": None})]
-    return _finish(
+    return finish_generated(
         work,
         evidence,
         read=read,
@@ -182,7 +190,8 @@ def _commit_attempt(work: Work, evidence: Evidence, drafts: Drafts, endings: End
     )
 
 
-def _finish(work: Work, evidence: Evidence, *, read: str, paid_now: int = 0, **written: Any) -> Finished:
+def finish_generated(work: Work, evidence: Evidence, *, read: str, paid_now: int = 0, **written: Any) -> Finished:
+    """Judge `generated` and commit it, with the numbers a person looks at."""
     generations = evidence.generations
     facts = {
         "planned": evidence.requests.height,
@@ -203,7 +212,8 @@ def _finish(work: Work, evidence: Evidence, *, read: str, paid_now: int = 0, **w
 
 
 def _with_payload(drafts: Drafts, answers: str, texts: str) -> Drafts:
-    answered = pl.when(pl.col("generated_at").is_not_null()).then(pl.lit(answers)).otherwise(pl.col("object_sha256"))
+    is_answered = pl.col("generation_id").is_in(drafts.answers["generation_id"].to_list())
+    answered = pl.when(is_answered).then(pl.lit(answers)).otherwise(pl.col("object_sha256"))
     return replace(
         drafts,
         generations=drafts.generations.with_columns(answered.alias("object_sha256")),

@@ -61,7 +61,7 @@ def next_attempt(lake: Lake, recipe: Recipe, batch: str) -> Prospect:
         return Prospect(recipe, 1, deficit(recipe.model, {}), None)
     row = rows.row(0, named=True)
     recipe = recipe.promising(row["promised"])
-    missing = _missing(lake, recipe, row)
+    missing = _missing(lake, recipe, row) if row["promised"] else {}
     where = standing(lake.read("stage_commits", dataset=recipe.dataset, partition=batch))
     allowed = {**row, "max_attempts": recipe.model.batch.max_attempts}
     return Prospect(recipe, row["attempts"] + 1, missing, may_open_attempt(allowed, where, missing))

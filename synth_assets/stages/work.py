@@ -104,6 +104,11 @@ class Work:
         """Return the batch's row; the claim made sure there is one."""
         return self.lake.read("batches", **self.here).row(0, named=True)
 
+    @property
+    def is_ingested(self) -> bool:
+        """Whether the batch holds samples that were made elsewhere: nobody promised any."""
+        return bool(self.row()["promised"] == 0)
+
     def standing(self) -> Standing:
         """Return where the batch stands."""
         return standing(self.lake.read("stage_commits", dataset=self.recipe.dataset, partition=self.batch))

@@ -14,16 +14,19 @@ INSTANT = pl.Datetime("us", "UTC")
 """A point in time, microseconds, UTC."""
 
 
-def column(meaning: str, *, unit: str | None = None, nullable: bool = False, **checks: Any) -> Any:
+def column(
+    meaning: str, *, unit: str | None = None, nullable: bool = False, before: str | None = None, **checks: Any
+) -> Any:
     """Describe one column.
 
     Args:
         meaning: what a value says, for a person.
         unit: unit of a number (``USD``, ``s``, ``tokens``, ``0..1``); None for names and ids.
         nullable: whether a value may be missing; the meaning then says what that means.
+        before: value of rows that were written before the column existed; None for columns that were always there.
         **checks: Pandera's own field checks (``ge``, ``isin``, ``unique`` ...).
     """
-    return pa.Field(description=meaning, nullable=nullable, metadata={"unit": unit}, **checks)
+    return pa.Field(description=meaning, nullable=nullable, metadata={"unit": unit, "before": before}, **checks)
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Column:
     nullable: bool
     unit: str | None
     meaning: str
+    before: str | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Table:
                 nullable=spec.nullable,
                 unit=(spec.metadata or {}).get("unit"),
                 meaning=spec.description or "",
+                before=(spec.metadata or {}).get("before"),
             )
             for name, spec in self.schema.columns.items()
         ]

@@ -4,6 +4,7 @@ import pandera.polars as pa
 import polars as pl
 
 from synth_assets.tables.contract import INSTANT, column
+from synth_assets.vocabulary import OURS
 
 
 class PromptTemplates(pa.DataFrameModel):
@@ -34,7 +35,7 @@ class Batches(pa.DataFrameModel):
 
     dataset: str = column("Dataset of the batch.")
     batch: str = column("Partition key, e.g. 2026-11-21.")
-    promised: pl.Int64 = column("Accepted samples the batch owes.", unit="samples", ge=0)
+    promised: pl.Int64 = column("Accepted samples the batch owes; 0 for ingested samples.", unit="samples", ge=0)
     max_attempts: pl.Int64 = column("Attempts it may open.", ge=0)
     attempts: pl.Int64 = column("Attempts opened so far.", ge=0)
     open_attempt: pl.Int64 = column("The attempt being worked off; null when none is open.", nullable=True, ge=1)
@@ -52,7 +53,7 @@ class Requests(pa.DataFrameModel):
     attempt: pl.Int64 = column("Attempt that planned it, from 1.", ge=1)
     ordinal: pl.Int64 = column("Place in the attempt, from 0.", ge=0)
     request_id: str = column("Hash of dataset, batch, attempt and ordinal.", unique=True)
-    call_id: str = column("Hash of all that is sent; an answer to it is paid once.")
+    call_id: str = column("Hash of all that is sent, or of an ingested row; an answer to it is paid once.")
     seed: pl.Int64 = column("Sampling seed, derived from request_id.", ge=0)
     prompt_name: str = column("Template it was rendered from.")
     prompt_version: str = column("Version of that template.")
@@ -61,6 +62,7 @@ class Requests(pa.DataFrameModel):
     label: str = column("Label the answer is asked to show; null outside classification.", nullable=True)
     axes: str = column("Drawn control axes as canonical JSON of names and value names.")
     opening: str = column("Sha256 of the seeded opening the answer continues; null if none.", nullable=True)
-    model: str = column("Model the request is addressed to.")
+    generator: str = column("Who wrote the answer: synth-assets, or the tool an ingested row came from.", before=OURS)
+    model: str = column("Model the request is addressed to; unknown if an ingested row does not say.")
     generation_params: str = column("Sampling parameters as canonical JSON.")
     object_sha256: str = column("Payload object that holds the rendered prompts of the attempt.")

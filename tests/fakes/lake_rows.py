@@ -137,6 +137,7 @@ def _requests(batch: str, stored: str) -> Rows:
             "label": "pos",
             "axes": '{"style": "plain"}',
             "opening": None,
+            "generator": "synth-assets",
             "model": "tiny",
             "generation_params": '{"temperature": 0.9}',
             "object_sha256": stored,

@@ -1,0 +1,75 @@
+"""What lies in the inbox: files and folders other tools dropped, and whether each looks complete."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from synth_assets.canonical import sha256
+
+UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", ".swp")
+PARQUET_END = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A file or folder in the inbox.
+
+    Attributes:
+        dataset: the folder it lies under.
+        kind: ``samples`` or ``seeds``.
+        name: the generator of samples, or the table of seeds.
+        path: where it lies.
+        signature: sizes and times of its files; another one means that somebody is still writing.
+        is_whole: whether every file ends as its format ends.
+    """
+
+    dataset: str
+    kind: str
+    name: str
+    path: Path
+    signature: str
+    is_whole: bool
+
+
+def arrivals(inbox: Path, dataset: str) -> Iterator[Arrival]:
+    """Yield what was dropped for a dataset, sorted by path.
+
+    Samples lie in ``<dataset>/samples/<generator>/``, as files or as the output folder of a tool; seeds are
+    ``<dataset>/seeds/<table>.jsonl``. Hidden files and such as end in `UNFINISHED` are somebody's work in progress.
+    """
+    for generator in _inside(inbox / dataset / "samples"):
+        for path in _inside(generator) if generator.is_dir() else []:
+            yield _arrival(dataset, "samples", generator.name, path)
+    for path in _inside(inbox / dataset / "seeds"):
+        if path.is_file():
+            yield _arrival(dataset, "seeds", path.stem, path)
+
+
+def _inside(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in sorted(folder.iterdir()) if _is_shown(path)]
+
+
+def _is_shown(path: Path) -> bool:
+    return not path.name.startswith(".") and path.suffix not in UNFINISHED
+
+
+def _arrival(dataset: str, kind: str, name: str, path: Path) -> Arrival:
+    files = [path] if path.is_file() else [each for each in sorted(path.rglob("*")) if each.is_file()]
+    states = [(each, each.stat()) for each in files]
+    signature = "|".join(f"{each.name}:{state.st_size}:{state.st_mtime_ns}" for each, state in states)
+    is_whole = bool(files) and all(_is_shown(each) and _ends_well(each, state.st_size) for each, state in states)
+    return Arrival(dataset, kind, name, path, sha256(signature.encode()), is_whole)
+
+
+def _ends_well(file: Path, size: int) -> bool:
+    """Whether a file ends as its format ends; formats that do not say are taken at their word."""
+    if size == 0:
+        return False
+    with file.open("rb") as data:
+        data.seek(max(0, size - len(PARQUET_END)))
+        end = data.read()
+    if file.suffix == ".parquet":
+        return end == PARQUET_END
+    return file.suffix != ".jsonl" or end.endswith(b"\n")
