@@ -1,0 +1,145 @@
+"""What the audit says, and whether catalog, ledger, payload and releases still agree with it."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from resources.lake import DuckLake
+from synth_assets.domain import auditing
+from synth_assets.domain.auditing import Entry, Finding
+from synth_assets.domain.ledger import FIRST_HEAD, Recorded, recorded
+from synth_assets.errors import IntegrityError
+from synth_assets.reports.releases import proven_files
+
+FROM_BACKUP = "restore it from a backup"
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What verifying one dataset found.
+
+    Attributes:
+        entries: length of the chain.
+        head: hash of its last entry, the one to keep outside; zeros for an empty chain.
+        recovered: entries that were written into the ledger later, from the catalog.
+        objects: payload files whose bytes were hashed.
+        releases: release folders that were compared with their manifests.
+        known_head: number of the entry that the head given by the person is; None if none was given.
+        findings: contradictions, the first of each kind.
+    """
+
+    dataset: str
+    entries: int
+    head: str
+    recovered: list[int]
+    objects: int
+    releases: int
+    known_head: int | None
+    findings: list[Finding]
+
+
+def datasets(lake: DuckLake) -> list[str]:
+    """Return every dataset the audit or the ledger knows, sorted."""
+    known = pl.concat([lake.read(table).select("dataset") for table in ("audit_log", "heads")])
+    return sorted({*known["dataset"], *lake.ledger.datasets()})
+
+
+def log(lake: DuckLake, dataset: str | None, limit: int) -> list[dict[str, Any]]:
+    """Return the newest entries of one dataset or of all, oldest first."""
+    chosen = {} if dataset is None else {"dataset": dataset}
+    return lake.read("audit_log", **chosen).sort("entered_at", "dataset", "seq").tail(limit).to_dicts()
+
+
+def verify(lake: DuckLake, dataset: str, head: str | None) -> Audited:
+    """Compute a dataset's chain anew and compare everything with it; nothing is changed.
+
+    Commits wait while catalog and ledger are read, so both are of one moment. Payload files and release folders are
+    immutable and are read afterwards.
+
+    Args:
+        lake: the lake, with its ledger and payload.
+        dataset: whose chain.
+        head: hash of an entry, or at least 12 digits of it, that was kept outside; None if there is none.
+    """
+    with lake.standing_still():
+        entries = lake.read("audit_log", dataset=dataset).sort("seq").to_dicts()
+        heads = lake.read("heads", dataset=dataset).to_dicts()
+        versions = lake.read("dataset_versions", dataset=dataset).to_dicts()
+        objects = lake.read("objects", dataset=dataset).to_dicts()
+        ledger = _recorded(lake, dataset)
+    manifests = auditing.named_manifests(entries)
+    payload = auditing.named_objects(entries)
+    known = auditing.place_of(head, entries) if head else None
+    chain = auditing.broken_chain(entries, where=f"audit_log, dataset {dataset}")
+    wrong = [
+        *([chain] if chain else []),
+        *auditing.broken_heads(entries, heads),
+        *auditing.broken_ledger(entries, ledger, where=str(lake.ledger.file(dataset))),
+        *auditing.first_of(_broken_objects(lake, payload, objects)),
+        *auditing.first_of(_broken_releases(lake.home / "releases" / dataset, manifests, versions)),
+        *([_unknown_head(dataset, head, entries)] if head and known is None else []),
+    ]
+    return Audited(
+        dataset=dataset,
+        entries=len(entries),
+        head=entries[-1]["entry_sha256"] if entries else FIRST_HEAD,
+        recovered=[record.seq for record in ledger if record.is_recovered],
+        objects=len({*payload, *(row["object_sha256"] + row["suffix"] for row in objects)}),
+        releases=len({*manifests, *(row["version"] for row in versions)}),
+        known_head=known,
+        findings=wrong,
+    )
+
+
+def _recorded(lake: DuckLake, dataset: str) -> list[Recorded]:
+    file = lake.ledger.file(dataset)
+    if not file.is_file():
+        return []
+    with file.open("rb") as lines:
+        return recorded(lines)
+
+
+def _unknown_head(dataset: str, head: str, entries: Sequence[Entry]) -> Finding:
+    return Finding(
+        None,
+        f"the head {head[:12]}... is no entry of the chain: it was cut short or rewritten",
+        f"audit_log, dataset {dataset}, {len(entries)} entries",
+        "restore catalog and ledger from backups that hold this head; if it is another dataset's, name that one",
+    )
+
+
+def _broken_objects(lake: DuckLake, named: Mapping[str, int], stored: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
+    rows = {row["object_sha256"] + row["suffix"] for row in stored}
+    for name in sorted({*named, *rows}):
+        sha, seq = name[:64], named.get(name)
+        file = lake.objects.path(sha, name[64:])
+        if not file.is_file():
+            yield Finding(seq, "a payload file is gone", str(file), FROM_BACKUP)
+        elif _sha256_of(file) != sha:
+            yield Finding(seq, "a payload file was changed", str(file), FROM_BACKUP)
+        elif name not in rows:
+            yield Finding(seq, "the catalog no longer names a payload file", f"objects, {name}", FROM_BACKUP)
+
+
+def _sha256_of(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def _broken_releases(
+    folder: Path, audited: Mapping[int, tuple[int, str]], versions: Iterable[Mapping[str, Any]]
+) -> Iterator[Finding]:
+    stored = {row["version"]: row["manifest_sha256"] for row in versions}
+    for number in sorted({*audited, *stored}):
+        seq, manifest = audited.get(number, (None, stored.get(number, "")))
+        if stored.get(number) != manifest:
+            where = f"dataset_versions, version {number}"
+            yield Finding(seq, f"the catalog has another manifest of v{number} than the audit", where, FROM_BACKUP)
+        try:
+            proven_files(folder / f"v{number}", manifest)
+        except IntegrityError as error:
+            yield Finding(seq, error.what, error.where, error.fix)
