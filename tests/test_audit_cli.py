@@ -139,12 +139,22 @@ TAMPERINGS: dict[str, tuple[Harm, str]] = {
         "entry 1",
     ),
     "a decision edited in the ledger": (
-        edited_ledger(lambda lines: first_rows(lines, b'"rejected","length"', b'"accepted",null')),
+        edited_ledger(lambda lines: first_rows(lines, b'"rejected"', b'"accepted"')),
         "the rows that entry 1 carries in the ledger were changed",
     ),
     "a ledger line removed": (edited_ledger(lambda lines: [*lines[:-2], lines[-1]]), "entry 4 is in the catalog, not"),
     "the last ledger line removed": (edited_ledger(lambda lines: lines[:-1]), "entry 5 is in the catalog, not"),
     "the ledger removed": (lambda lake: lake.ledger.file(FILMS).unlink(), "entry 1 is in the catalog, not"),
+    "a decision updated": (
+        sql("UPDATE lake.decisions SET decision = 'accepted', reason = NULL WHERE decision = 'rejected'"),
+        "1 rows of decisions are not what the ledger tells",
+    ),
+    "a decision deleted": (sql("DELETE FROM lake.decisions WHERE decision = 'rejected'"), "1 rows of decisions"),
+    "an interval closed": (sql("UPDATE lake.version_members SET removed_in = 2"), "rows of version_members"),
+    "an alias moved": (
+        sql("UPDATE lake.dataset_aliases SET version = 1 WHERE alias = 'latest'"),
+        "1 rows of dataset_aliases are not what the ledger tells, the first is films, latest",
+    ),
     "a payload file changed": (lambda lake: an_object(lake).write_bytes(b"other"), "a payload file was changed"),
     "a payload file removed": (lambda lake: an_object(lake).unlink(), "a payload file is gone"),
     "a payload file no longer named": (sql("DELETE FROM lake.objects"), "no longer names a payload file"),

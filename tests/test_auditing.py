@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth_assets.domain.auditing import (
@@ -111,6 +111,7 @@ def test_no_history_at_all_is_no_contradiction() -> None:
     assert found([], [], []) == []
 
 
+@settings(deadline=None)
 @given(place=places, field=st.sampled_from(FIELDS), by=st.integers(0, 1000))
 def test_any_changed_field_of_any_entry_is_found_at_that_entry(place: int, field: str, by: int) -> None:
     entries = [dict(entry) for entry in ENTRIES]
@@ -123,6 +124,7 @@ def test_any_changed_field_of_any_entry_is_found_at_that_entry(place: int, field
     assert chain.seq == place + 1
 
 
+@settings(deadline=None)
 @given(place=places)
 def test_a_removed_entry_is_found_where_it_was(place: int) -> None:
     entries = [entry for entry in ENTRIES if entry["seq"] != place + 1]
@@ -131,6 +133,7 @@ def test_a_removed_entry_is_found_where_it_was(place: int) -> None:
     assert broken_chain(entries, where="") is not None or broken_heads(entries, [HEAD]) != []
 
 
+@settings(deadline=None)
 @given(place=places)
 def test_an_entry_that_is_there_twice_is_found(place: int) -> None:
     entries = sorted([*ENTRIES, ENTRIES[place]], key=lambda entry: entry["seq"])
@@ -138,6 +141,7 @@ def test_an_entry_that_is_there_twice_is_found(place: int) -> None:
     assert first_bad(found(entries)) == place + 1
 
 
+@settings(deadline=None)
 @given(place=places, field=st.sampled_from(["action", "actor", "details", "run_id", "commit_key", "entered_at"]))
 def test_history_rewritten_with_care_in_the_catalog_is_found_in_the_ledger(place: int, field: str) -> None:
     entries = [dict(entry) for entry in ENTRIES]
@@ -150,6 +154,7 @@ def test_history_rewritten_with_care_in_the_catalog_is_found_in_the_ledger(place
     assert first_bad(found(rewritten, [head])) == place + 1
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_changed_byte_of_the_ledger_is_found(data: st.DataObject) -> None:
     number = data.draw(st.integers(0, len(LINES) - 1))
@@ -161,16 +166,19 @@ def test_any_changed_byte_of_the_ledger_is_found(data: st.DataObject) -> None:
     assert found(lines=whole.splitlines(keepends=True)) != []
 
 
+@settings(deadline=None)
 @given(number=st.integers(0, len(LINES) - 1))
 def test_a_removed_line_of_the_ledger_is_found(number: int) -> None:
     assert found(lines=[*LINES[:number], *LINES[number + 1 :]]) != []
 
 
+@settings(deadline=None)
 @given(number=st.integers(0, len(LINES) - 1), to=st.integers(0, len(LINES)))
 def test_a_line_that_is_there_twice_is_found(number: int, to: int) -> None:
     assert found(lines=[*LINES[:to], LINES[number], *LINES[to:]]) != []
 
 
+@settings(deadline=None)
 @given(number=st.integers(0, len(LINES) - 2))
 def test_two_lines_that_changed_places_are_found(number: int) -> None:
     lines = [*LINES[:number], LINES[number + 1], LINES[number], *LINES[number + 2 :]]
@@ -178,6 +186,7 @@ def test_two_lines_that_changed_places_are_found(number: int) -> None:
     assert found(lines=lines) != []
 
 
+@settings(deadline=None)
 @given(kept=st.integers(0, LENGTH - 1))
 def test_a_tail_cut_off_everywhere_is_found_by_nothing_but_a_head_kept_outside(kept: int) -> None:
     ends = [number for number, line in enumerate(LINES, start=1) if line.startswith(b'{"entry":')]

@@ -41,6 +41,20 @@ class Ledger:
         """Return every dataset that has a ledger, sorted."""
         return sorted(file.parent.name for file in self.root.glob("*/entries.jsonl"))
 
+    def size(self, dataset: str) -> int:
+        """Return how many bytes a ledger has; what is written once stays as it is."""
+        file = self.file(dataset)
+        return file.stat().st_size if file.is_file() else 0
+
+    def lines(self, dataset: str, size: int) -> Iterator[bytes]:
+        """Yield the lines of the first ``size`` bytes of a ledger."""
+        if not size:
+            return
+        with self.file(dataset).open("rb") as file:
+            while size > 0 and (line := file.readline(size)):
+                size -= len(line)
+                yield line
+
     def append(self, entry: Mapping[str, Any], lines: Sequence[bytes], read: Read) -> None:
         """Append a committed entry and its rows, and sync; entries that are missing before it come first.
 

@@ -109,7 +109,7 @@ def _print_found(found: "list[Audited]", *, is_proven: bool) -> None:
         say(f"{each.dataset}: the chain of {each.entries:,} entries {state}")
         for finding in each.findings:
             say(f"  {finding.what} ({finding.where})")
-        say(f"  head: {each.head}")
+        say(f"  head{', not one to keep' if each.findings else ''}: {each.head}")
         say(f"  looked at: {each.objects:,} payload files, {each.releases:,} releases")
         if each.recovered:
             say(f"  written into the ledger later, from the catalog: entries {_listed(each.recovered)}")

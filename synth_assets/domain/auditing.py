@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
+import polars as pl
 
 from synth_assets.domain.ledger import FIRST_HEAD, Recorded, entry_line, entry_sha256, lines_sha256
+from synth_assets.domain.replay import differing
+from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Stage
 
 Entry = Mapping[str, Any]
@@ -129,6 +132,26 @@ def _against_the_line(entry: Entry, record: Recorded, line: str) -> Iterator[Fin
         yield Finding(seq, f"the rows that entry {seq} carries in the ledger were changed", line, RESTORE)
     elif record.line != entry_line(entry, record.rows_sha256, is_recovered=record.is_recovered):
         yield Finding(seq, f"entry {seq} says one thing in the catalog, another in the ledger", line, RESTORE)
+
+
+def broken_tables(told: Mapping[str, pl.DataFrame], stored: Mapping[str, pl.DataFrame]) -> list[Finding]:
+    """Return the tables whose rows are not those the ledger tells, with the key of one row each.
+
+    Args:
+        told: the carried tables by the ledger, see `replayed`.
+        stored: the same by the catalog, one dataset's rows.
+    """
+    strays = {name: differing(name, told[name], rows) for name, rows in stored.items()}
+    return [
+        Finding(
+            None,
+            f"{len(keys)} rows of {name} are not what the ledger tells, the first is {keys[0]}",
+            f"{name}, by {', '.join(TABLES[name].key)}",
+            "restore the catalog from a backup; the ledger holds what was committed, with the entry that did",
+        )
+        for name, keys in strays.items()
+        if keys
+    ]
 
 
 def _details(entry: Entry) -> dict[str, Any]:

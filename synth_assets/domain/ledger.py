@@ -63,7 +63,7 @@ def row_lines(table: str, rows: pl.DataFrame, replaces: Mapping[str, Any] | None
     parts = list(rows.iter_slices(ROWS_PER_LINE)) or [rows]
     for number, part in enumerate(parts):
         gone = dict(replaces) if replaces is not None and number == 0 else None
-        yield _line({"table": table, "replaces": gone, "columns": part.columns, "rows": part.rows()})
+        yield _line({"table": table, "replaces": gone, "columns": part.to_dict(as_series=False)})
 
 
 def entry_line(entry: Mapping[str, Any], rows_sha256: str, *, is_recovered: bool) -> bytes:

@@ -11,7 +11,8 @@ import polars as pl
 from resources.lake import DuckLake
 from synth_assets.domain import auditing
 from synth_assets.domain.auditing import Entry, Finding
-from synth_assets.domain.ledger import FIRST_HEAD, Recorded, recorded
+from synth_assets.domain.ledger import CARRIED, FIRST_HEAD, recorded
+from synth_assets.domain.replay import replayed
 from synth_assets.errors import IntegrityError
 from synth_assets.reports.releases import proven_files
 
@@ -57,8 +58,8 @@ def log(lake: DuckLake, dataset: str | None, limit: int) -> list[dict[str, Any]]
 def verify(lake: DuckLake, dataset: str, head: str | None) -> Audited:
     """Compute a dataset's chain anew and compare everything with it; nothing is changed.
 
-    Commits wait while catalog and ledger are read, so both are of one moment. Payload files and release folders are
-    immutable and are read afterwards.
+    Commits wait while the catalog is read and the ledger's length is taken, so both are of one moment. What is in the
+    ledger, in payload files and in release folders never changes and is read afterwards.
 
     Args:
         lake: the lake, with its ledger and payload.
@@ -70,15 +71,18 @@ def verify(lake: DuckLake, dataset: str, head: str | None) -> Audited:
         heads = lake.read("heads", dataset=dataset).to_dicts()
         versions = lake.read("dataset_versions", dataset=dataset).to_dicts()
         objects = lake.read("objects", dataset=dataset).to_dicts()
-        ledger = _recorded(lake, dataset)
+        tables = {name: lake.read(name, dataset=dataset) for name in CARRIED}
+        size = lake.ledger.size(dataset)
+    ledger = recorded(lake.ledger.lines(dataset, size))
     manifests = auditing.named_manifests(entries)
     payload = auditing.named_objects(entries)
     known = auditing.place_of(head, entries) if head else None
     chain = auditing.broken_chain(entries, where=f"audit_log, dataset {dataset}")
+    against = auditing.broken_ledger(entries, ledger, where=str(lake.ledger.file(dataset)))
     wrong = [
         *([chain] if chain else []),
         *auditing.broken_heads(entries, heads),
-        *auditing.broken_ledger(entries, ledger, where=str(lake.ledger.file(dataset))),
+        *(against or auditing.broken_tables(replayed(lake.ledger.lines(dataset, size)), tables)),
         *auditing.first_of(_broken_objects(lake, payload, objects)),
         *auditing.first_of(_broken_releases(lake.home / "releases" / dataset, manifests, versions)),
         *([_unknown_head(dataset, head, entries)] if head and known is None else []),
@@ -93,14 +97,6 @@ def verify(lake: DuckLake, dataset: str, head: str | None) -> Audited:
         known_head=known,
         findings=wrong,
     )
-
-
-def _recorded(lake: DuckLake, dataset: str) -> list[Recorded]:
-    file = lake.ledger.file(dataset)
-    if not file.is_file():
-        return []
-    with file.open("rb") as lines:
-        return recorded(lines)
 
 
 def _unknown_head(dataset: str, head: str, entries: Sequence[Entry]) -> Finding:
