@@ -126,6 +126,19 @@ def test_any_changed_field_of_any_entry_is_found_at_that_entry(place: int, field
 
 @settings(deadline=None)
 @given(place=places)
+def test_an_entry_rewritten_with_its_own_hash_is_found_at_the_next_one_or_at_the_head(place: int) -> None:
+    entries = [dict(entry) for entry in ENTRIES]
+    entries[place]["actor"] = "eve"
+    entries[place]["entry_sha256"] = entry_sha256(entries[place])
+
+    chain = broken_chain(entries, where="catalog")
+    assert (chain.seq if chain else None) == (place + 2 if place + 1 < LENGTH else None)
+    assert chain is not None or broken_heads(entries, [HEAD]) != []
+    assert first_bad(found(entries)) == place + 1
+
+
+@settings(deadline=None)
+@given(place=places)
 def test_a_removed_entry_is_found_where_it_was(place: int) -> None:
     entries = [entry for entry in ENTRIES if entry["seq"] != place + 1]
 
@@ -217,6 +230,13 @@ def test_a_head_that_is_gone_stale_or_doubled_is_found(heads: list[dict[str, Any
 )
 def test_a_head_is_twelve_to_sixty_four_hex_digits(text: str, is_one: bool) -> None:
     assert is_head(text) is is_one
+
+
+def test_rows_changed_together_with_their_hash_in_the_ledger_are_found_by_the_chain() -> None:
+    rows = [LINES[0].replace(b"accepted", b"rejected")]
+    line = entry_line(ENTRIES[0], lines_sha256(rows), is_recovered=False)
+
+    assert first_bad(found(lines=[*rows, line, *LINES[2:]])) == 1
 
 
 def test_rows_of_a_recovered_entry_are_held_by_their_own_hash() -> None:

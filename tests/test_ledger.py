@@ -87,6 +87,23 @@ def test_the_same_key_is_in_the_ledger_once(lake: DuckLake) -> None:
     assert seqs(lake) == [(1, False)]
 
 
+def test_an_entry_that_is_already_the_last_is_not_appended_again(lake: DuckLake) -> None:
+    lake.commit(commit("one", used(1)))
+
+    lake.ledger.append(lake.read("audit_log", seq=1).row(0, named=True), [], lake.read)
+
+    assert seqs(lake) == [(1, False)]
+
+
+def test_an_entry_is_on_disk_when_its_commit_returns(lake: DuckLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("resources.lake.ledger._sync", lambda handle: synced.append(os.fstat(handle).st_size))
+
+    lake.commit(commit("one", used(1)))
+
+    assert synced == [file_of(lake).stat().st_size]
+
+
 def test_a_commit_that_is_refused_leaves_no_line(lake: DuckLake) -> None:
     lake.commit(commit("one", used(1)))
     with pytest.raises(pl.exceptions.PolarsError):

@@ -101,7 +101,7 @@ def _data(entry: Mapping[str, Any], lines: Sequence[bytes], missing: range, read
 def _opened(file: Path) -> Iterator[int]:
     is_new = not file.exists()
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)  # the umask decides, as for the catalog
     try:
         yield handle
     finally:

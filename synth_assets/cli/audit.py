@@ -113,7 +113,7 @@ def _print_found(found: "list[Audited]", *, is_proven: bool) -> None:
         say(f"  looked at: {each.objects:,} payload files, {each.releases:,} releases")
         if each.recovered:
             say(f"  written into the ledger later, from the catalog: entries {_listed(each.recovered)}")
-        if each.known_head is not None:
+        if each.known_head is not None and not each.findings:
             say(f"  the head given is entry {each.known_head:,}: nothing up to it was rewritten")
     if not is_proven:
         say(UNPROVEN)

@@ -1,7 +1,7 @@
 """What the audit says, and whether catalog, ledger, payload and releases still agree with it."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import polars as pl
 from resources.lake import DuckLake
 from synth_assets.domain import auditing
 from synth_assets.domain.auditing import Entry, Finding
-from synth_assets.domain.ledger import CARRIED, FIRST_HEAD, recorded
+from synth_assets.domain.ledger import CARRIED, FIRST_HEAD, Recorded, recorded
 from synth_assets.domain.replay import replayed
 from synth_assets.errors import IntegrityError
 from synth_assets.reports.releases import proven_files
@@ -43,6 +43,18 @@ class Audited:
     findings: list[Finding]
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """A dataset's part of the catalog, and how long its ledger was at that moment."""
+
+    entries: list[dict[str, Any]]
+    heads: list[dict[str, Any]]
+    manifests: dict[int, str]
+    objects: set[str]
+    tables: dict[str, pl.DataFrame]
+    ledger_bytes: int
+
+
 def datasets(lake: DuckLake) -> list[str]:
     """Return every dataset the audit or the ledger knows, sorted."""
     known = pl.concat([lake.read(table).select("dataset") for table in ("audit_log", "heads")])
@@ -66,37 +78,61 @@ def verify(lake: DuckLake, dataset: str, head: str | None) -> Audited:
         dataset: whose chain.
         head: hash of an entry, or at least 12 digits of it, that was kept outside; None if there is none.
     """
-    with lake.standing_still():
-        entries = lake.read("audit_log", dataset=dataset).sort("seq").to_dicts()
-        heads = lake.read("heads", dataset=dataset).to_dicts()
-        versions = lake.read("dataset_versions", dataset=dataset).to_dicts()
-        objects = lake.read("objects", dataset=dataset).to_dicts()
-        tables = {name: lake.read(name, dataset=dataset) for name in CARRIED}
-        size = lake.ledger.size(dataset)
-    ledger = recorded(lake.ledger.lines(dataset, size))
-    manifests = auditing.named_manifests(entries)
-    payload = auditing.named_objects(entries)
-    known = auditing.place_of(head, entries) if head else None
-    chain = auditing.broken_chain(entries, where=f"audit_log, dataset {dataset}")
-    against = auditing.broken_ledger(entries, ledger, where=str(lake.ledger.file(dataset)))
-    wrong = [
-        *([chain] if chain else []),
-        *auditing.broken_heads(entries, heads),
-        *(against or auditing.broken_tables(replayed(lake.ledger.lines(dataset, size)), tables)),
-        *auditing.first_of(_broken_objects(lake, payload, objects)),
-        *auditing.first_of(_broken_releases(lake.home / "releases" / dataset, manifests, versions)),
-        *([_unknown_head(dataset, head, entries)] if head and known is None else []),
-    ]
+    stored = _stored(lake, dataset)
+    ledger = recorded(lake.ledger.lines(dataset, stored.ledger_bytes))
+    known = auditing.place_of(head, stored.entries) if head else None
+    unknown = [_unknown_head(dataset, head, stored.entries)] if head and known is None else []
     return Audited(
         dataset=dataset,
-        entries=len(entries),
-        head=entries[-1]["entry_sha256"] if entries else FIRST_HEAD,
+        entries=len(stored.entries),
+        head=stored.entries[-1]["entry_sha256"] if stored.entries else FIRST_HEAD,
         recovered=[record.seq for record in ledger if record.is_recovered],
-        objects=len({*payload, *(row["object_sha256"] + row["suffix"] for row in objects)}),
-        releases=len({*manifests, *(row["version"] for row in versions)}),
+        objects=len({*auditing.named_objects(stored.entries), *stored.objects}),
+        releases=len({*auditing.named_manifests(stored.entries), *stored.manifests}),
         known_head=known,
-        findings=wrong,
+        findings=[*unknown, *_findings(lake, dataset, stored, ledger)],
     )
+
+
+def _stored(lake: DuckLake, dataset: str) -> _Stored:
+    with lake.standing_still():
+        versions = lake.read("dataset_versions", dataset=dataset)
+        objects = lake.read("objects", dataset=dataset)
+        return _Stored(
+            entries=lake.read("audit_log", dataset=dataset).sort("seq").to_dicts(),
+            heads=lake.read("heads", dataset=dataset).to_dicts(),
+            manifests=dict(zip(versions["version"], versions["manifest_sha256"], strict=True)),
+            objects=set(objects.select(pl.col("object_sha256") + pl.col("suffix")).to_series()),
+            tables={name: lake.read(name, dataset=dataset) for name in CARRIED},
+            ledger_bytes=lake.ledger.size(dataset),
+        )
+
+
+def _findings(lake: DuckLake, dataset: str, stored: _Stored, ledger: Sequence[Recorded]) -> list[Finding]:
+    file, entries = lake.ledger.file(dataset), stored.entries
+    chain = auditing.broken_chain(entries, where=f"audit_log, dataset {dataset}")
+    manifests = auditing.named_manifests(entries)
+    against = auditing.broken_ledger(entries, ledger, where=str(file))
+    return [
+        *([chain] if chain else []),
+        *auditing.broken_heads(entries, stored.heads),
+        *(against or _broken_tables(lake.ledger.lines(dataset, stored.ledger_bytes), stored.tables, file)),
+        *auditing.first_of(_broken_objects(lake, auditing.named_objects(entries), stored.objects)),
+        *auditing.first_of(_broken_releases(lake.home / "releases" / dataset, manifests, stored.manifests)),
+    ]
+
+
+def _broken_tables(lines: Iterable[bytes], tables: Mapping[str, pl.DataFrame], file: Path) -> list[Finding]:
+    try:
+        told = replayed(lines)
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        pl.exceptions.PolarsError,
+    ):  # recovered rows carry a hash anybody can make
+        return [Finding(None, "rows of the ledger cannot be read", str(file), FROM_BACKUP)]
+    return auditing.broken_tables(told, tables)
 
 
 def _unknown_head(dataset: str, head: str, entries: Sequence[Entry]) -> Finding:
@@ -108,16 +144,15 @@ def _unknown_head(dataset: str, head: str, entries: Sequence[Entry]) -> Finding:
     )
 
 
-def _broken_objects(lake: DuckLake, named: Mapping[str, int], stored: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
-    rows = {row["object_sha256"] + row["suffix"] for row in stored}
-    for name in sorted({*named, *rows}):
+def _broken_objects(lake: DuckLake, named: Mapping[str, int], stored: Set[str]) -> Iterator[Finding]:
+    for name in sorted({*named, *stored}):
         sha, seq = name[:64], named.get(name)
         file = lake.objects.path(sha, name[64:])
         if not file.is_file():
             yield Finding(seq, "a payload file is gone", str(file), FROM_BACKUP)
         elif _sha256_of(file) != sha:
             yield Finding(seq, "a payload file was changed", str(file), FROM_BACKUP)
-        elif name not in rows:
+        elif name not in stored:
             yield Finding(seq, "the catalog no longer names a payload file", f"objects, {name}", FROM_BACKUP)
 
 
@@ -127,9 +162,8 @@ def _sha256_of(file: Path) -> str:
 
 
 def _broken_releases(
-    folder: Path, audited: Mapping[int, tuple[int, str]], versions: Iterable[Mapping[str, Any]]
+    folder: Path, audited: Mapping[int, tuple[int, str]], stored: Mapping[int, str]
 ) -> Iterator[Finding]:
-    stored = {row["version"]: row["manifest_sha256"] for row in versions}
     for number in sorted({*audited, *stored}):
         seq, manifest = audited.get(number, (None, stored.get(number, "")))
         if stored.get(number) != manifest:
