@@ -13,7 +13,14 @@ ORDER = (
     *("synth_assets.errors", "synth_assets.canonical", "synth_assets.vocabulary"),
     *("synth_assets.tables", "synth_assets.recipe", "synth_assets.domain", "dbt_like_sql", "resources"),
     *("synth_assets.training", "synth_assets.checks", "synth_assets.stages", "synth_assets.reports"),
-    *("synth_assets.assets", "sensors", "synth_assets.jobs", "synth_assets.definitions", "synth_assets.cli"),
+    *(
+        "synth_assets.api",
+        "synth_assets.assets",
+        "sensors",
+        "synth_assets.jobs",
+        "synth_assets.definitions",
+        "synth_assets.cli",
+    ),
 )
 """Rooms from the ground up: each may import itself and what stands before it."""
 

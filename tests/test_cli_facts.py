@@ -467,7 +467,7 @@ def test_export_of_a_marked_version_needs_force_and_a_reason(writing: Run, tmp_p
     assert not (tmp_path / "out").exists()
     assert writing(*asked, "--force", "--reason", "the audit wants it")[0] == 0
     (used,) = _used(tmp_path / "home")
-    assert orjson.loads(used["details"])["reason"] == "the audit wants it"
+    assert orjson.loads(used["details"])["purpose"] == "the audit wants it"
     assert orjson.loads(used["details"])["forced"] is True
 
 

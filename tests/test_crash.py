@@ -16,6 +16,7 @@ import pytest
 
 from resources.instance import instance_for
 from resources.journal import GROUP_RECORDS, Journal
+from synth_assets.reports.audit import verify
 from tests.command import BATCH, DATASET, RUN, Home, tiny
 from tests.fakes.chat_provider import ChatProvider
 
@@ -219,6 +220,8 @@ def check(story: Story, twin: Home) -> None:
     assert (story.final["attempts"], story.final["open_attempt"], story.final["unended"]) == (1, None, 0)
     nothing_durable_is_paid_again(story)
     no_dead_run_looks_alive(home)
+    with home.lake() as lake:
+        assert verify(lake, DATASET, None).findings == []
 
 
 def nothing_is_there_twice(home: Home) -> None:

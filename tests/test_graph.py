@@ -721,6 +721,21 @@ def test_a_model_is_trained_once_on_a_version_and_read_again_afterwards(released
     )
 
 
+def test_a_release_and_a_training_are_written_down_with_what_they_used(released: World) -> None:
+    version = released.rows("dataset_versions").row(0, named=True)
+    run = released.train("v1").materialized["model_run"]["model_run_id"]
+    released.train("v1")
+
+    used = {row["action"]: row | orjson.loads(row["details"]) for row in released.rows("usage_log").to_dicts()}
+    assert released.counts("usage_log", "action") == {"release": 1, "train": 1}
+    assert {row["digest"] for row in used.values()} == {version["digest"]}
+    assert all(row["run_id"] and row["actor"] == "tester" and row["version"] == 1 for row in used.values())
+    assert used["train"]["model_run_id"] == run
+    entry = orjson.loads(released.rows("audit_log", action="dataset_version").row(0, named=True)["details"])
+    assert entry["manifest_sha256"] == version["manifest_sha256"] == used["release"]["manifest_sha256"]
+    assert entry["version"] == 1
+
+
 def test_a_model_that_ate_a_test_row_is_red(released: World) -> None:
     eaten = released.lake.payload("texts", {"sample_id": pl.String, "field": pl.String, "text": pl.String})["text"]
     real = released.real_data.data

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from resources.lake import DuckLake, open_lake
+from synth_assets.domain.ledger import recorded
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import IntegrityError, RefusedError, StoppedError
 from synth_assets.tables import TABLES
@@ -109,7 +110,7 @@ def test_a_commit_writes_its_rows_its_payload_and_its_audit_entry(either: AnyLak
     )
     assert (entry["seq"], entry["entry_sha256"]) == (receipt.seq, receipt.entry_sha256)
     assert (entry["action"], entry["actor"], entry["run_id"]) == ("try", "tester", "run")
-    assert json.loads(entry["details"]) == {"what": "naïve one", "many": [1, 2]}
+    assert json.loads(entry["details"]) == {"what": "naïve one", "many": [1, 2], "objects": [f"{stored.sha256}.json"]}
     assert not receipt.was_replayed
 
 
@@ -320,6 +321,8 @@ def test_two_processes_that_commit_at_once_lose_nothing(home: Path) -> None:
     kept = sorted(lake.read("usage_log").select("dataset", pl.col("details").cast(pl.Int64)).rows())
     assert kept == [(name, number) for name in ("left", "right") for number in range(10)]
     assert_chain_holds(lake, "tiny", 20)
+    with lake.ledger.file("tiny").open("rb") as lines:
+        assert [record.seq for record in recorded(lines)] == list(range(1, 21))
     lake.close()
 
 

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from getpass import getuser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,16 @@ import duckdb
 import filelock
 import polars as pl
 
+from resources.actor import acting_as
 from resources.lake.connection import connect, is_postgres
+from resources.lake.ledger import Ledger
 from resources.objects import ObjectFiles, disk_full
-from synth_assets.canonical import digest, stored_json
+from synth_assets.canonical import stored_json
+from synth_assets.domain.ledger import FIRST_HEAD, entry_sha256, sealed
 from synth_assets.domain.transactions import Change, Commit, Receipt, StoredObject, Swap
 from synth_assets.errors import RefusedError, StoppedError
 from synth_assets.tables import TABLES
 
-FIRST_HEAD = "0" * 64
 LOCK_WAIT_S = 120
 ADVISORY_LOCK = 0x5359_4E54
 """Key of the commit section on Postgres."""
@@ -45,6 +46,7 @@ class DuckLake:
         self.catalog = catalog
         self.actor = actor
         self.objects = ObjectFiles(home / "objects")
+        self.ledger = Ledger(home / "ledger")
         self._mutex = threading.RLock()
         home.mkdir(parents=True, exist_ok=True)
         with self._alone():
@@ -90,13 +92,14 @@ class DuckLake:
 
     def commit(self, commit: Commit) -> Receipt:
         """Apply a commit; see `Lake.commit`."""
+        commit, lines = sealed(commit)
         with self._mutex, self._alone():
             done = self.read("audit_log", dataset=commit.dataset, commit_key=commit.key)
             if done.height:
                 return Receipt(seq=done["seq"][0], entry_sha256=done["entry_sha256"][0], was_replayed=True)
             try:
                 self._connection.execute("BEGIN")
-                receipt = self._apply(commit)
+                receipt, entry = self._apply(commit)
                 self._connection.execute("COMMIT")
             except (duckdb.Error, OSError) as error:
                 self._undo()
@@ -104,9 +107,16 @@ class DuckLake:
             except BaseException:
                 self._undo()
                 raise
+            self.ledger.append(entry.row(0, named=True), lines, self.read)
             return receipt
 
-    def _apply(self, commit: Commit) -> Receipt:
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Keep every process from committing, so that all that is read meanwhile belongs together."""
+        with self._mutex, self._alone():
+            yield
+
+    def _apply(self, commit: Commit) -> tuple[Receipt, pl.DataFrame]:
         now = datetime.now(UTC)
         for swap in commit.swaps:
             self._swap(swap)
@@ -119,7 +129,7 @@ class DuckLake:
         self._connection.execute(
             "CALL lake.set_commit_message(?, ?, extra_info => ?)", [self.actor, commit.action, stored_json(message)]
         )
-        return receipt
+        return receipt, entry
 
     def _swap(self, swap: Swap) -> None:
         condition, values = _condition(swap.where)
@@ -187,7 +197,7 @@ class DuckLake:
             "run_id": commit.run_id,
             "details": stored_json(dict(commit.details)),
         }
-        hashed = digest({**entry, "entered_at": now.isoformat()})
+        hashed = entry_sha256({**entry, "entered_at": now})
         if head:
             self._connection.execute(
                 "UPDATE lake.heads SET audit_seq = ?, audit_sha256 = ? WHERE dataset = ?", [seq, hashed, commit.dataset]
@@ -239,7 +249,7 @@ def open_lake(home: Path, environ: Mapping[str, str] | None = None) -> DuckLake:
     """
     variables = os.environ if environ is None else environ
     catalog = variables.get("SYNTH_CATALOG", "")
-    return DuckLake(home, catalog if is_postgres(catalog) else "", variables.get("SYNTH_ACTOR") or getuser())
+    return DuckLake(home, catalog if is_postgres(catalog) else "", acting_as(variables))
 
 
 def _condition(equals: Mapping[str, Any]) -> tuple[str, list[Any]]:

@@ -1,9 +1,7 @@
 """The assets of a version: what was released, and what was trained on it."""
 
-import os
 import time
 from collections.abc import Iterator
-from getpass import getuser
 from typing import Any
 
 import dagster as dg
@@ -26,11 +24,6 @@ class ReleaseConfig(dg.Config):
     """What a person may say of a release; it is kept in the audit for ever."""
 
     reason: str = ""
-
-
-def actor() -> str:
-    """Return who acts: SYNTH_ACTOR, or the system user."""
-    return os.environ.get("SYNTH_ACTOR") or getuser()
 
 
 def version_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
@@ -63,7 +56,7 @@ def version_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         protected = tuple(real_data.protected(recipe.model).rows["text"])
         with cutting(lake.home, recipe.dataset):
             finished = versions.release(
-                work, lake.home / "releases", reason=config.reason, actor=actor(), protected=protected
+                work, lake.home / "releases", reason=config.reason, actor=lake.actor, protected=protected
             )
         yield from report(finished)
 
@@ -94,7 +87,7 @@ def version_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
                 where=str(recipe.folder / "recipe.yaml"),
                 fix="add `real_data:` with a reader and test_rows",
             )
-        finished = models.train(work, embedder, real, actor=actor(), clock=time.perf_counter)
+        finished = models.train(work, embedder, real, actor=lake.actor, clock=time.perf_counter)
         rows = lake.read("evaluations", model_run_id=finished.output_digest).sort("metric", "value", descending=True)
         yield from report(finished, rows=rows, columns=["subject", "metric", "value", "low", "high", "train_rows"])
 

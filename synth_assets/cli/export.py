@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from synth_assets.canonical import stored_json
 from synth_assets.cli.output import as_json, print_json, say
-from synth_assets.cli.project import Project, split_version
+from synth_assets.cli.project import Project
+from synth_assets.domain.references import split_version
 from synth_assets.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ def export(*, version: str, form: str, target: Path, force: bool, reason: str, i
     staged = _staged(files, target)
     try:  # written down before anybody can have the files
         facts = {"format": form, "files": len(files), "manifest_sha256": row["manifest_sha256"], "forced": force}
-        facts |= {"reason": reason.strip()} if reason.strip() else {}
-        project.lake.commit(_usage(dataset, number, facts, actor=project.lake.actor))
+        project.lake.commit(_usage(row, facts, actor=project.lake.actor, purpose=reason))
         _put_in_place(staged, target)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -103,17 +102,26 @@ def _put_in_place(staged: Path, target: Path) -> None:
         raise
 
 
-def _usage(dataset: str, number: int, facts: Mapping[str, Any], *, actor: str) -> "Commit":
-    from synth_assets.domain.transactions import Change, Commit
-    from synth_assets.tables import TABLES
+def _usage(version: Mapping[str, Any], facts: Mapping[str, Any], *, actor: str, purpose: str) -> "Commit":
+    from synth_assets.domain.transactions import Commit
+    from synth_assets.domain.usage import Usage
 
-    used = {"dataset": dataset, "version": number, "action": "export", "actor": actor, "used_at": datetime.now(UTC)}
-    rows = TABLES["usage_log"].frame([{**used, "details": stored_json(dict(facts))}])
+    used = Usage(
+        dataset=version["dataset"],
+        version=version["version"],
+        action="export",
+        actor=actor,
+        at=datetime.now(UTC),
+        digest=version["digest"],
+        run_id="",
+        purpose=purpose,
+        destination="folder",
+    )
     return Commit(
-        dataset=dataset,
-        key=f"export:{dataset}:v{number}:{uuid.uuid4().hex}",
+        dataset=used.dataset,
+        key=f"export:{used.dataset}:v{used.version}:{uuid.uuid4().hex}",
         action="export",
         run_id="",
-        details={"version": number, **facts},
-        changes=[Change("usage_log", rows)],
+        details={**used.facts, **facts},
+        changes=[used.row(**facts)],
     )

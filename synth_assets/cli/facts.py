@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from synth_assets.cli.output import as_json, console, errors, print_json, print_table, say, visible
-from synth_assets.cli.project import Project, split_version
+from synth_assets.cli.project import Project
 from synth_assets.cli.tree import print_lineage
+from synth_assets.domain.references import split_version
 from synth_assets.errors import UsageError
 
 ROWS_SHOWN = 1_000

@@ -23,6 +23,7 @@ COMMANDS = {
     "versions": "facts",
     "lineage": "facts",
     "query": "facts",
+    "audit": "audit",
     "release": "versions",
     "train": "versions",
     "export": "export",

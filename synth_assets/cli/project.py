@@ -93,17 +93,3 @@ class Project:
                 where="SYNTH_INSTANCE" if server_url() else str(dagster_home()),
                 fix="check free space there or the server, then run the same command again",
             ) from None
-
-
-def split_version(text: str) -> tuple[str, str]:
-    """Split DATASET@vN or DATASET@alias.
-
-    Raises:
-        UsageError: there is no @.
-    """
-    dataset, mark, version = text.partition("@")
-    if not mark or not dataset or not version:
-        raise UsageError(
-            f"{text!r} names no version", where="the command line", fix="write DATASET@v1 or DATASET@latest"
-        )
-    return dataset, version

@@ -7,7 +7,8 @@ import click
 from synth_assets.assets.partitions import model_job, version_job, versions_name
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, print_json, print_table, say
-from synth_assets.cli.project import Project, split_version
+from synth_assets.cli.project import Project
+from synth_assets.domain.references import split_version
 from synth_assets.domain.standing import latest
 from synth_assets.errors import IntegrityError, StoppedError, SynthError
 from synth_assets.recipe import Recipe

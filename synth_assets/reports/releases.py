@@ -33,7 +33,7 @@ def version_number(lake: Lake, dataset: str, name: str) -> int:
     known = ", ".join([*(f"v{number}" for number in numbers), *by_name]) or "none yet"
     raise UsageError(
         f"{dataset[:64]!r} has no version {name[:64]!r}",
-        where="the command line",
+        where=f"{dataset[:64]}@{name[:64]}",
         fix=f"versions: {known}; `synth release` cuts one",
     )
 
@@ -88,9 +88,17 @@ def released_files(lake: Lake, releases: Path, dataset: str, number: int) -> dic
             where=f"{dataset}/{Stage.DATASET_VERSION}, partition v{number}",
             fix=f"`synth status {dataset}`, then `synth release {dataset}`",
         )
-    folder = releases / dataset / f"v{number}"
+    return proven_files(releases / dataset / f"v{number}", row["manifest_sha256"])
+
+
+def proven_files(folder: Path, manifest_sha256: str) -> dict[str, bytes]:
+    """Return the files of a release folder by their path inside.
+
+    Raises:
+        IntegrityError: the folder is not what its manifest says, or the manifest is not the one that was recorded.
+    """
     files = read_folder(folder)
-    if sha256(files.get(MANIFEST, b"")) != row["manifest_sha256"]:
+    if sha256(files.get(MANIFEST, b"")) != manifest_sha256:
         raise _broken("the manifest of the release is not the one that was recorded", folder / MANIFEST)
     promised = orjson.loads(files[MANIFEST])["files"]
     for name in sorted(set(promised) | (set(files) - {MANIFEST})):

@@ -11,6 +11,7 @@ from synth_assets.domain import ids
 from synth_assets.domain.ports import Embedder, LabelledTexts, RealData
 from synth_assets.domain.standing import latest
 from synth_assets.domain.transactions import Change
+from synth_assets.domain.usage import Usage
 from synth_assets.domain.versioning import members_of
 from synth_assets.errors import RefusedError
 from synth_assets.recipe.loader import Recipe
@@ -160,12 +161,21 @@ def _rows(
         "source": test.source,
         "registered_at": at,
     }
-    used = {"dataset": dataset, "version": version["version"], "action": "train", "actor": actor, "used_at": at}
-    used["details"] = stored_json({"model_run_id": run})
+    used = Usage(
+        dataset=dataset,
+        version=int(str(version["version"])),
+        action="train",
+        actor=actor,
+        at=at,
+        digest=str(version["digest"]),
+        run_id=work.run_id,
+        purpose="",
+        destination="model",
+    )
     return [
         Change("model_runs", TABLES["model_runs"].frame([row]), {"model_run_id": run}),
         Change("model_run_samples", eaten, {"dataset": dataset, "model_run_id": run}),
         Change("evaluations", evaluations, {"dataset": dataset, "model_run_id": run}),
         Change("evaluation_datasets", TABLES["evaluation_datasets"].frame([frozen]), {"sha256": test.sha256}),
-        Change("usage_log", TABLES["usage_log"].frame([used])),
+        used.row(model_run_id=run),
     ]

@@ -9,13 +9,14 @@ from typing import Any
 import orjson
 import polars as pl
 
-from synth_assets.canonical import sha256, stored_json
+from synth_assets.canonical import sha256
 from synth_assets.checks.evidence import read_evidence, texts_of
 from synth_assets.checks.gates import GATES, judge
 from synth_assets.checks.release_gates import Release, judge_release
 from synth_assets.domain.release import Contents, release_files
 from synth_assets.domain.standing import latest, standing
 from synth_assets.domain.transactions import Change, Lake, Swap
+from synth_assets.domain.usage import Usage
 from synth_assets.domain.versioning import Cut, advanced, cut, digest_of, members_of
 from synth_assets.errors import RefusedError
 from synth_assets.recipe.loader import Recipe
@@ -130,6 +131,18 @@ def _cut(work: Work, releases: Path, number: int, *, reason: str, actor: str, pr
         "folder": str(folder),
     }
     is_good = all(verdict.passed for verdict in judgement)
+    used = Usage(
+        dataset=dataset,
+        version=number,
+        action="release",
+        actor=actor,
+        at=work.now(),
+        digest=next_up.change.digest,
+        run_id=work.run_id,
+        purpose=reason,
+        destination="release folder",
+    )
+    manifest = {"manifest_sha256": sha256(files["manifest.json"])}
     if not is_good:
         shutil.rmtree(folder)
     return work.finish(
@@ -139,7 +152,7 @@ def _cut(work: Work, releases: Path, number: int, *, reason: str, actor: str, pr
             read=next_up.change.digest,
             wrote=next_up.change.digest,
             facts=facts,
-            changes=_rows(work, next_up, number, files, reason=reason, actor=actor) if is_good else (),
+            changes=_rows(work, next_up, used, manifest) if is_good else (),
             swaps=[
                 Swap(
                     "heads",
@@ -149,6 +162,7 @@ def _cut(work: Work, releases: Path, number: int, *, reason: str, actor: str, pr
                     otherwise=f"v{number} of {dataset} was cut by somebody else in the meantime",
                 )
             ],
+            audit={**used.facts, **manifest} if is_good else {"version": number},
         ),
     )
 
@@ -176,37 +190,31 @@ def _contents(work: Work, next_up: Pending, number: int, verdicts: pl.DataFrame)
     )
 
 
-def _rows(
-    work: Work, next_up: Pending, number: int, files: dict[str, bytes], *, reason: str, actor: str
-) -> list[Change]:
-    lake, dataset, at = work.lake, work.recipe.dataset, work.now()
-    change = next_up.change
-    manifest = sha256(files["manifest.json"])
+def _rows(work: Work, next_up: Pending, used: Usage, manifest: dict[str, str]) -> list[Change]:
+    lake, dataset, number, change = work.lake, used.dataset, used.version, next_up.change
     version: dict[str, Any] = {
         "dataset": dataset,
         "version": number,
         "digest": change.digest,
         "parent_version": number - 1 or None,
         "cause": "release",
-        "reason": reason or None,
+        "reason": used.purpose or None,
         "num_samples": change.members.height,
-        "manifest_sha256": manifest,
+        **manifest,
         "recipe_sha256": work.recipe.sha256,
         "is_marked": False,
-        "released_by": actor,
-        "released_at": at,
+        "released_by": used.actor,
+        "released_at": used.at,
     }
     touched = [*change.added["sample_id"], *change.removed["sample_id"]]
     before = lake.read("version_members", dataset=dataset, sample_id=touched)
     after = advanced(before, change, dataset=dataset, version=number, cause="release")
-    alias = {"dataset": dataset, "alias": LATEST, "version": number, "moved_by": actor, "moved_at": at}
-    used = {"dataset": dataset, "version": number, "action": "release", "actor": actor, "used_at": at}
-    used["details"] = stored_json({"manifest_sha256": manifest})
+    alias = {"dataset": dataset, "alias": LATEST, "version": number, "moved_by": used.actor, "moved_at": used.at}
     return [
         Change("dataset_versions", TABLES["dataset_versions"].frame([version])),
         Change("version_members", after, {"dataset": dataset, "sample_id": touched}),
         Change("dataset_aliases", TABLES["dataset_aliases"].frame([alias]), {"dataset": dataset, "alias": LATEST}),
-        Change("usage_log", TABLES["usage_log"].frame([used])),
+        used.row(**manifest),
     ]
 
 

@@ -64,6 +64,7 @@ class Written:
         swaps: conditions and updates besides the claim's.
         payload: its payload objects with kind and batch.
         stop: why generation stopped early.
+        audit: facts and hashes for the audit entry, besides batch, verdict and digests.
     """
 
     read: str
@@ -73,6 +74,7 @@ class Written:
     swaps: Sequence[Swap] = ()
     payload: Sequence[tuple[str, str | None, StoredObject]] = ()
     stop: SynthError | None = None
+    audit: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,13 @@ class Work:
                 key=key,
                 action=str(stage),
                 run_id=self.run_id,
-                details={"batch": self.batch, "passed": passed, "input": written.read, "output": wrote},
+                details={
+                    **written.audit,
+                    "batch": self.batch,
+                    "passed": passed,
+                    "input": written.read,
+                    "output": wrote,
+                },
                 changes=[
                     *written.changes,
                     Change("stage_commits", TABLES["stage_commits"].frame([row])),

@@ -28,13 +28,13 @@ class Objects(pa.DataFrameModel):
 
 
 class UsageLog(pa.DataFrameModel):
-    """Who released, exported or trained on what."""
+    """Who released, exported, loaded or trained on what."""
 
     dataset: str = column("Dataset.")
     version: pl.Int64 = column("Version used.", ge=1)
-    action: str = column("release, export or train.")
+    action: str = column("release, export, train or load_dataset.")
     actor: str = column("Who.")
-    details: str = column("Canonical JSON of facts, never text.")
+    details: str = column("JSON: digest, run_id, purpose, destination and facts; never a path or sample text.")
     used_at: INSTANT = column("When.")
 
 

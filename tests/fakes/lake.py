@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from synth_assets.canonical import digest, sha256, stored_json
+from synth_assets.domain.ledger import sealed
 from synth_assets.domain.transactions import Change, Commit, Receipt, StoredObject, Swap
 from synth_assets.errors import IntegrityError, RefusedError, StoppedError
 from synth_assets.tables import TABLES
@@ -62,6 +63,7 @@ class MemoryLake:
         done = self.read("audit_log", dataset=commit.dataset, commit_key=commit.key)
         if done.height:
             return Receipt(seq=done["seq"][0], entry_sha256=done["entry_sha256"][0], was_replayed=True)
+        commit, _ = sealed(commit)
         now, tables = datetime.now(UTC), dict(self._tables)
         for swap in commit.swaps:
             _swap(tables, swap)

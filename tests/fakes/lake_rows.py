@@ -339,10 +339,17 @@ def _evaluation(version: int, subject: str) -> dict[str, Any]:
     return {**row, "value": value, "low": value - 0.1, "high": value + 0.1, "train_rows": 2, "test_rows": 10}
 
 
+def _released(ordinal: int) -> dict[str, Any]:
+    row = {"sample_id": sample(ordinal), "content_sha256": f"content {GREEN} {ordinal}", "batch": GREEN}
+    row |= {"split": "train" if ordinal else "validation", "language": "en", "label": "pos", "quality_score": 0.5}
+    row |= {"prompt_name": "critics", "prompt_version": "1", "model": "fake", "tags": {"tone": "dry"}}
+    return {**row, "fields": {"text": f"{SECRET} {ordinal}"}}
+
+
 def _release(home: Path, number: int) -> str:
     """Write a release folder and return the hash of its manifest."""
     files = {
-        "samples.jsonl": f'{{"sample_id":"{sample(0)}"}}\n{{"sample_id":"{sample(number)}"}}\n'.encode(),
+        "samples.jsonl": b"".join(orjson.dumps(_released(n), option=orjson.OPT_APPEND_NEWLINE) for n in (0, number)),
         "meta.json": b"{}\n",
         "README.md": b"# films\n",
         "data/train.parquet": b"PAR1 by hand",

@@ -1,0 +1,124 @@
+"""`synth audit`: who did what, and whether what is stored still agrees with it."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from synth_assets.cli.output import as_json, print_json, print_table, say
+from synth_assets.cli.project import Project
+from synth_assets.errors import IntegrityError, UsageError
+
+if TYPE_CHECKING:
+    from synth_assets.reports.audit import Audited
+
+COLUMNS = ("seq", "when", "who", "action", "run", "entry", "after")
+SHORT = 12
+UNPROVEN = (
+    "No --head was given: a chain rewritten from some entry on, ledger and all, cannot be told from a true one. Keep "
+    "the head above where nobody who writes here can write, and give it to the next verify."
+)
+
+
+@click.group()
+def audit() -> None:
+    """Show and verify the audit: one entry for every transaction, each with the hash of the one before."""
+
+
+@audit.command("log")
+@click.argument("dataset", required=False)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Entries at most, the newest.")
+@as_json
+def log(*, dataset: str | None, limit: int, is_json: bool) -> None:
+    """Show the newest entries of DATASET, or of all datasets, newest last."""
+    from synth_assets.reports.audit import log as log_of
+
+    project = Project()
+    _chosen(project, dataset)
+    entries = log_of(project.lake, dataset, limit)
+    if is_json:
+        print_json(entries)
+        return
+    columns = COLUMNS if dataset else ("dataset", *COLUMNS)
+    print_table("", columns, [[_cells(entry)[name] for name in columns] for entry in entries], numbers=("seq",))
+
+
+def _cells(entry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "dataset": entry["dataset"],
+        "seq": entry["seq"],
+        "when": entry["entered_at"],
+        "who": entry["actor"],
+        "action": entry["action"],
+        "run": entry["run_id"][:8] or None,
+        "entry": entry["entry_sha256"][:SHORT],
+        "after": entry["previous_sha256"][:SHORT],
+    }
+
+
+@audit.command("verify")
+@click.argument("dataset", required=False)
+@click.option("--head", help="Hash of an entry that was kept outside, or at least 12 digits of it.")
+@as_json
+def verify(*, dataset: str | None, head: str | None, is_json: bool) -> None:
+    """Compute the chain of DATASET, or of all datasets, anew and compare catalog, ledger, payload and releases with it.
+
+    Nothing is changed. Exit code 4 means that something contradicts itself.
+    """
+    from synth_assets.domain.auditing import is_head
+    from synth_assets.reports.audit import verify as verify_dataset
+
+    project = Project()
+    chosen = _chosen(project, dataset)
+    given = head.strip().lower() if head is not None else None
+    if given is not None and (not is_head(given) or len(chosen) != 1):
+        what = "a head is 12 to 64 hex digits" if not is_head(given) else "a head belongs to one dataset"
+        raise UsageError(what, where="--head", fix="synth audit verify DATASET --head HASH")
+    found = [verify_dataset(project.lake, name, given) for name in chosen]
+    if is_json:
+        print_json([asdict(each) for each in found])
+    else:
+        _print_found(found, is_proven=given is not None)
+    wrong = [finding for each in found for finding in each.findings]
+    if wrong:
+        first = wrong[0]
+        raise IntegrityError(first.what, where=first.where, fix=first.fix)
+
+
+def _chosen(project: Project, dataset: str | None) -> list[str]:
+    from synth_assets.reports.audit import datasets
+
+    known = datasets(project.lake)
+    if dataset is None:
+        return known
+    if dataset not in known:
+        raise UsageError(
+            f"the audit knows no dataset {dataset[:80]!r}",
+            where="the command line",
+            fix=f"datasets: {', '.join(known) or 'none yet'}",
+        )
+    return [dataset]
+
+
+def _print_found(found: "list[Audited]", *, is_proven: bool) -> None:
+    if not found:
+        say("nothing has been written down yet")
+        return
+    for each in found:
+        state = "contradicts itself" if each.findings else "agrees with the ledger, the payload and the releases"
+        say(f"{each.dataset}: the chain of {each.entries:,} entries {state}")
+        for finding in each.findings:
+            say(f"  {finding.what} ({finding.where})")
+        say(f"  head{', not one to keep' if each.findings else ''}: {each.head}")
+        say(f"  looked at: {each.objects:,} payload files, {each.releases:,} releases")
+        if each.recovered:
+            say(f"  written into the ledger later, from the catalog: entries {_listed(each.recovered)}")
+        if each.known_head is not None and not each.findings:
+            say(f"  the head given is entry {each.known_head:,}: nothing up to it was rewritten")
+    if not is_proven:
+        say(UNPROVEN)
+
+
+def _listed(numbers: list[int]) -> str:
+    shown = ", ".join(str(number) for number in numbers[:SHORT])
+    return f"{shown} and {len(numbers) - SHORT:,} more" if len(numbers) > SHORT else shown

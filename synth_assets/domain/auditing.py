@@ -1,0 +1,205 @@
+"""Whether an audit chain, its head and its ledger still say the same: every contradiction with its first bad entry."""
+
+import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+import polars as pl
+
+from synth_assets.domain.ledger import FIRST_HEAD, Recorded, entry_line, entry_sha256, lines_sha256
+from synth_assets.domain.replay import differing
+from synth_assets.tables import TABLES
+from synth_assets.vocabulary import Stage
+
+Entry = Mapping[str, Any]
+"""A row of `audit_log`."""
+
+SHORTEST_HEAD = 12
+NO_ROWS = lines_sha256([])
+RESTORE = "restore it from a backup whose head you know; a head kept outside tells which copy is the true one"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that contradicts itself.
+
+    Attributes:
+        seq: first entry concerned; None if none is.
+    """
+
+    seq: int | None
+    what: str
+    where: str
+    fix: str
+
+
+def broken_chain(entries: Sequence[Entry], *, where: str) -> Finding | None:
+    """Return the first entry that is missing, changed, or does not follow the one before.
+
+    Args:
+        entries: one dataset's rows of `audit_log`, sorted by ``seq``.
+        where: what to call the place.
+    """
+    previous = FIRST_HEAD
+    for expected, entry in enumerate(entries, start=1):
+        if entry["seq"] != expected:
+            is_gone = entry["seq"] > expected
+            what = f"entry {expected} is missing" if is_gone else f"there are several entries {entry['seq']}"
+            return Finding(min(expected, entry["seq"]), what, where, RESTORE)
+        if entry_sha256(entry) != entry["entry_sha256"]:
+            return Finding(
+                expected, f"entry {expected} was changed: its hash is not that of its fields", where, RESTORE
+            )
+        if entry["previous_sha256"] != previous:
+            return Finding(expected, f"entry {expected} does not follow entry {expected - 1}", where, RESTORE)
+        previous = entry["entry_sha256"]
+    return None
+
+
+def broken_heads(entries: Sequence[Entry], heads: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Return what contradicts the dataset's row of `heads`, which is moved with every entry; empty if nothing does.
+
+    Args:
+        entries: one dataset's rows of `audit_log`, sorted by ``seq``.
+        heads: its rows of `heads`: one, or none as long as the chain is empty.
+    """
+    end = (entries[-1]["seq"], entries[-1]["entry_sha256"]) if entries else (0, FIRST_HEAD)
+    stored = [(head["audit_seq"], head["audit_sha256"]) for head in heads] or [(0, FIRST_HEAD)]
+    if stored == [end]:
+        return []
+    said = stored[0][0]
+    what = f"the chain ends at entry {end[0]}, but its head says entry {said}"
+    if len(stored) > 1:
+        what = f"there are {len(stored)} heads"
+    elif said == end[0]:
+        what = f"the head names another entry {said} than the chain ends with"
+    first = min(said, end[0]) + (said != end[0])
+    return [Finding(first, what, "heads, columns audit_seq and audit_sha256", RESTORE)]
+
+
+def broken_ledger(entries: Sequence[Entry], ledger: Sequence[Recorded], *, where: str) -> list[Finding]:
+    """Return the first contradiction between chain and ledger; empty if there is none.
+
+    Args:
+        entries: one dataset's rows of `audit_log`, sorted by ``seq``.
+        ledger: its ledger in the order of the file.
+        where: the file.
+    """
+    return first_of(_against_the_ledger(entries, ledger, where))
+
+
+def first_of(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the finding about the earliest entry, saying how many more there are; empty if there is none."""
+    found = sorted(findings, key=lambda finding: finding.seq or 0)
+    if not found:
+        return []
+    more = f" ({len(found) - 1} more like it)" if len(found) > 1 else ""
+    return [replace(found[0], what=found[0].what + more)]
+
+
+def _against_the_ledger(entries: Sequence[Entry], ledger: Sequence[Recorded], where: str) -> Iterator[Finding]:
+    by_seq = {entry["seq"]: entry for entry in entries}
+    seen = 0
+    for record in ledger:
+        line = f"{where}, line {record.line_number}"
+        if record.seq == 0:
+            yield Finding(seen + 1, "a line of the ledger is not what was written", line, RESTORE)
+            continue
+        if record.seq <= seen:
+            yield Finding(record.seq, f"entry {record.seq} stands behind entry {seen}", line, RESTORE)
+        seen = max(seen, record.seq)
+        entry = by_seq.get(record.seq)
+        if entry is None:
+            yield Finding(record.seq, f"entry {record.seq} is in the ledger, not in the catalog", line, RESTORE)
+        else:
+            yield from _against_the_line(entry, record, line)
+    for seq in sorted(set(by_seq) - {record.seq for record in ledger}):
+        yield Finding(
+            seq,
+            f"entry {seq} is in the catalog, not in the ledger",
+            where,
+            "restore the ledger from a backup. If a process died or the disk was full right after its commit, the next "
+            "commit writes the last entries anew, and marks them",
+        )
+
+
+def _against_the_line(entry: Entry, record: Recorded, line: str) -> Iterator[Finding]:
+    seq = entry["seq"]
+    promised = record.told.get("rows_sha256") if record.is_recovered else _details(entry).get("ledger_sha256", NO_ROWS)
+    if record.rows_sha256 != promised:
+        yield Finding(seq, f"the rows that entry {seq} carries in the ledger were changed", line, RESTORE)
+    elif record.line != entry_line(entry, record.rows_sha256, is_recovered=record.is_recovered):
+        yield Finding(seq, f"entry {seq} says one thing in the catalog, another in the ledger", line, RESTORE)
+
+
+def broken_tables(told: Mapping[str, pl.DataFrame], stored: Mapping[str, pl.DataFrame]) -> list[Finding]:
+    """Return the tables whose rows are not those the ledger tells, with the key of one row each.
+
+    Args:
+        told: the carried tables by the ledger, see `replayed`.
+        stored: the same by the catalog, one dataset's rows.
+    """
+    strays = {name: differing(name, told[name], rows) for name, rows in stored.items()}
+    return [
+        Finding(
+            None,
+            f"{len(keys)} rows of {name} are not what the ledger tells, the first is {keys[0]}",
+            f"{name}, by {', '.join(TABLES[name].key)}",
+            "restore the catalog from a backup; the ledger holds what was committed, with the entry that did",
+        )
+        for name, keys in strays.items()
+        if keys
+    ]
+
+
+def _details(entry: Entry) -> dict[str, Any]:
+    try:
+        value = orjson.loads(entry["details"])
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def named_objects(entries: Sequence[Entry]) -> dict[str, int]:
+    """Return the payload files the chain names, ``<sha256><suffix>``, with the first entry that names each.
+
+    A file that a later entry names under ``erased`` is gone on purpose.
+    """
+    named: dict[str, int] = {}
+    for entry in entries:
+        details = _details(entry)
+        for name in _names(details, "objects"):
+            named.setdefault(name, entry["seq"])
+        for name in _names(details, "erased"):
+            named.pop(name, None)
+    return named
+
+
+def _names(details: Mapping[str, Any], key: str) -> list[str]:
+    names = details.get(key)
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def named_manifests(entries: Sequence[Entry]) -> dict[int, tuple[int, str]]:
+    """Return version to (entry, sha256 of its manifest); of several entries about a version the last counts."""
+    found: dict[int, tuple[int, str]] = {}
+    for entry in entries:
+        details = _details(entry)
+        if entry["action"] == Stage.DATASET_VERSION and "manifest_sha256" in details:
+            found[int(details["version"])] = (entry["seq"], str(details["manifest_sha256"]))
+    return found
+
+
+def is_head(text: str) -> bool:
+    """Whether a text can be the beginning of an entry's hash: at least 12 and at most 64 lower-case hex digits."""
+    return SHORTEST_HEAD <= len(text) <= len(FIRST_HEAD) and set(text) <= set(string.hexdigits.lower())
+
+
+def place_of(head: str, entries: Sequence[Entry]) -> int | None:
+    """Return the number of the entry whose hash begins with ``head``; None if the chain has no such entry.
+
+    Hashes are computed anew: what the catalog claims to be a hash proves nothing.
+    """
+    return next((entry["seq"] for entry in entries if entry_sha256(entry).startswith(head)), None)

@@ -1,0 +1,175 @@
+"""What the audit says, and whether catalog, ledger, payload and releases still agree with it."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from resources.lake import DuckLake
+from synth_assets.domain import auditing
+from synth_assets.domain.auditing import Entry, Finding
+from synth_assets.domain.ledger import CARRIED, FIRST_HEAD, Recorded, recorded
+from synth_assets.domain.replay import replayed
+from synth_assets.errors import IntegrityError
+from synth_assets.reports.releases import proven_files
+
+FROM_BACKUP = "restore it from a backup"
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What verifying one dataset found.
+
+    Attributes:
+        entries: length of the chain.
+        head: hash of its last entry, the one to keep outside; zeros for an empty chain.
+        recovered: entries that were written into the ledger later, from the catalog.
+        objects: payload files whose bytes were hashed.
+        releases: release folders that were compared with their manifests.
+        known_head: number of the entry that the head given by the person is; None if none was given.
+        findings: contradictions, the first of each kind.
+    """
+
+    dataset: str
+    entries: int
+    head: str
+    recovered: list[int]
+    objects: int
+    releases: int
+    known_head: int | None
+    findings: list[Finding]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A dataset's part of the catalog, and how long its ledger was at that moment."""
+
+    entries: list[dict[str, Any]]
+    heads: list[dict[str, Any]]
+    manifests: dict[int, str]
+    objects: set[str]
+    tables: dict[str, pl.DataFrame]
+    ledger_bytes: int
+
+
+def datasets(lake: DuckLake) -> list[str]:
+    """Return every dataset the audit or the ledger knows, sorted."""
+    known = pl.concat([lake.read(table).select("dataset") for table in ("audit_log", "heads")])
+    return sorted({*known["dataset"], *lake.ledger.datasets()})
+
+
+def log(lake: DuckLake, dataset: str | None, limit: int) -> list[dict[str, Any]]:
+    """Return the newest entries of one dataset or of all, oldest first."""
+    chosen = {} if dataset is None else {"dataset": dataset}
+    return lake.read("audit_log", **chosen).sort("entered_at", "dataset", "seq").tail(limit).to_dicts()
+
+
+def verify(lake: DuckLake, dataset: str, head: str | None) -> Audited:
+    """Compute a dataset's chain anew and compare everything with it; nothing is changed.
+
+    Commits wait while the catalog is read and the ledger's length is taken, so both are of one moment. What is in the
+    ledger, in payload files and in release folders never changes and is read afterwards.
+
+    Args:
+        lake: the lake, with its ledger and payload.
+        dataset: whose chain.
+        head: hash of an entry, or at least 12 digits of it, that was kept outside; None if there is none.
+    """
+    stored = _stored(lake, dataset)
+    ledger = recorded(lake.ledger.lines(dataset, stored.ledger_bytes))
+    known = auditing.place_of(head, stored.entries) if head else None
+    unknown = [_unknown_head(dataset, head, stored.entries)] if head and known is None else []
+    return Audited(
+        dataset=dataset,
+        entries=len(stored.entries),
+        head=stored.entries[-1]["entry_sha256"] if stored.entries else FIRST_HEAD,
+        recovered=[record.seq for record in ledger if record.is_recovered],
+        objects=len({*auditing.named_objects(stored.entries), *stored.objects}),
+        releases=len({*auditing.named_manifests(stored.entries), *stored.manifests}),
+        known_head=known,
+        findings=[*unknown, *_findings(lake, dataset, stored, ledger)],
+    )
+
+
+def _stored(lake: DuckLake, dataset: str) -> _Stored:
+    with lake.standing_still():
+        versions = lake.read("dataset_versions", dataset=dataset)
+        objects = lake.read("objects", dataset=dataset)
+        return _Stored(
+            entries=lake.read("audit_log", dataset=dataset).sort("seq").to_dicts(),
+            heads=lake.read("heads", dataset=dataset).to_dicts(),
+            manifests=dict(zip(versions["version"], versions["manifest_sha256"], strict=True)),
+            objects=set(objects.select(pl.col("object_sha256") + pl.col("suffix")).to_series()),
+            tables={name: lake.read(name, dataset=dataset) for name in CARRIED},
+            ledger_bytes=lake.ledger.size(dataset),
+        )
+
+
+def _findings(lake: DuckLake, dataset: str, stored: _Stored, ledger: Sequence[Recorded]) -> list[Finding]:
+    file, entries = lake.ledger.file(dataset), stored.entries
+    chain = auditing.broken_chain(entries, where=f"audit_log, dataset {dataset}")
+    manifests = auditing.named_manifests(entries)
+    against = auditing.broken_ledger(entries, ledger, where=str(file))
+    return [
+        *([chain] if chain else []),
+        *auditing.broken_heads(entries, stored.heads),
+        *(against or _broken_tables(lake.ledger.lines(dataset, stored.ledger_bytes), stored.tables, file)),
+        *auditing.first_of(_broken_objects(lake, auditing.named_objects(entries), stored.objects)),
+        *auditing.first_of(_broken_releases(lake.home / "releases" / dataset, manifests, stored.manifests)),
+    ]
+
+
+def _broken_tables(lines: Iterable[bytes], tables: Mapping[str, pl.DataFrame], file: Path) -> list[Finding]:
+    try:
+        told = replayed(lines)
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        pl.exceptions.PolarsError,
+    ):  # recovered rows carry a hash anybody can make
+        return [Finding(None, "rows of the ledger cannot be read", str(file), FROM_BACKUP)]
+    return auditing.broken_tables(told, tables)
+
+
+def _unknown_head(dataset: str, head: str, entries: Sequence[Entry]) -> Finding:
+    return Finding(
+        None,
+        f"the head {head[:12]}... is no entry of the chain: it was cut short or rewritten",
+        f"audit_log, dataset {dataset}, {len(entries)} entries",
+        "restore catalog and ledger from backups that hold this head; if it is another dataset's, name that one",
+    )
+
+
+def _broken_objects(lake: DuckLake, named: Mapping[str, int], stored: Set[str]) -> Iterator[Finding]:
+    for name in sorted({*named, *stored}):
+        sha, seq = name[:64], named.get(name)
+        file = lake.objects.path(sha, name[64:])
+        if not file.is_file():
+            yield Finding(seq, "a payload file is gone", str(file), FROM_BACKUP)
+        elif _sha256_of(file) != sha:
+            yield Finding(seq, "a payload file was changed", str(file), FROM_BACKUP)
+        elif name not in stored:
+            yield Finding(seq, "the catalog no longer names a payload file", f"objects, {name}", FROM_BACKUP)
+
+
+def _sha256_of(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def _broken_releases(
+    folder: Path, audited: Mapping[int, tuple[int, str]], stored: Mapping[int, str]
+) -> Iterator[Finding]:
+    for number in sorted({*audited, *stored}):
+        seq, manifest = audited.get(number, (None, stored.get(number, "")))
+        if stored.get(number) != manifest:
+            where = f"dataset_versions, version {number}"
+            yield Finding(seq, f"the catalog has another manifest of v{number} than the audit", where, FROM_BACKUP)
+        try:
+            proven_files(folder / f"v{number}", manifest)
+        except IntegrityError as error:
+            yield Finding(seq, error.what, error.where, error.fix)
