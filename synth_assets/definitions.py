@@ -7,8 +7,10 @@ import dagster as dg
 
 from resources.places import recipes_folder
 from resources.wiring import ClaimsResource, EmbedderResource, GeneratorsResource, LakeResource, RealDataReader
+from sensors.marts import marts_sensor
 from synth_assets.assets.factory import broken_asset, dataset_assets
-from synth_assets.jobs import dataset_jobs
+from synth_assets.assets.marts import mart_assets
+from synth_assets.jobs import dataset_jobs, marts_job
 from synth_assets.recipe import BrokenRecipe, Recipe, discover
 
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
@@ -27,8 +29,10 @@ def build_defs(found: Sequence[Recipe | BrokenRecipe], *, home: str = "") -> dg.
     lake = LakeResource(home=home)
     return dg.Definitions(
         assets=[asset for recipe in readable for asset in dataset_assets(recipe)]
-        + [broken_asset(each) for each in broken],
-        jobs=[job for recipe in readable for job in dataset_jobs(recipe)],
+        + [broken_asset(each) for each in broken]
+        + mart_assets(readable),
+        jobs=[job for recipe in readable for job in dataset_jobs(recipe)] + [marts_job()],
+        sensors=[marts_sensor()],
         resources={
             "lake": lake,
             "claims": ClaimsResource(home=home, lake=lake),

@@ -1,8 +1,9 @@
-"""The jobs of a dataset: a batch, a version, a model run."""
+"""The jobs of a dataset: a batch, a version, a model run; and the one of the marts."""
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from synth_assets.assets.marts import MARTS
 from synth_assets.assets.partitions import key_of
 from synth_assets.recipe.loader import Recipe
 from synth_assets.vocabulary import BATCH_STAGES, Stage
@@ -46,3 +47,10 @@ def dataset_jobs(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
             description=f"A model trained on a version of {name}.",
         ),
     ]
+
+
+def marts_job() -> UnresolvedAssetJobDefinition:
+    """Return the job that computes every mart anew."""
+    return dg.define_asset_job(
+        MARTS, dg.AssetSelection.groups(MARTS), description="Every mart anew, over all datasets; pays nothing."
+    )
