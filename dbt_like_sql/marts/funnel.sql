@@ -30,12 +30,20 @@ with
 
 planned as (
     select
+        dataset,
+        batch,
+        count(*) as planned_count
+    from {{ ref('stg_requests') }}
+    group by all
+),
+
+unended as (
+    select
         requests.dataset,
         requests.batch,
-        count(*) as planned_count,
-        count(*) filter (generations.request_id is null) as unended_count
+        count(*) as unended_count
     from {{ ref('stg_requests') }} as requests
-    left join {{ ref('stg_generations') }} as generations on requests.request_id = generations.request_id
+    anti join {{ ref('stg_generations') }} as generations on requests.request_id = generations.request_id
     group by all
 ),
 
@@ -75,7 +83,7 @@ select
     coalesce(ended.answered_count, 0) as answered_count,
     coalesce(ended.quarantined_count, 0) as quarantined_count,
     coalesce(ended.not_sent_count, 0) as not_sent_count,
-    coalesce(planned.unended_count, 0) as unended_count,
+    coalesce(unended.unended_count, 0) as unended_count,
     coalesce(decided.sample_count, 0) as sample_count,
     coalesce(decided.accepted_count, 0) as accepted_count,
     coalesce(decided.rejected_count, 0) as rejected_count,
@@ -84,5 +92,6 @@ select
     case when ended.dataset is null then 0.0::double else ended.cost_usd end as cost_usd
 from {{ ref('stg_batches') }} as batches
 left join planned on batches.dataset = planned.dataset and batches.batch = planned.batch
+left join unended on batches.dataset = unended.dataset and batches.batch = unended.batch
 left join ended on batches.dataset = ended.dataset and batches.batch = ended.batch
 left join decided on batches.dataset = decided.dataset and batches.batch = decided.batch
