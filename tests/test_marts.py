@@ -488,9 +488,10 @@ def test_a_mart_of_the_same_rows_has_the_same_data_version(small: DuckLake, kept
 
 @pytest.fixture(scope="module")
 def two_datasets(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    """One of them has the name of the marts' own group."""
     root = tmp_path_factory.mktemp("recipes")
     write_recipe(root)
-    write_recipe(root, dataset="other")
+    write_recipe(root, dataset="marts")
     return build_defs(discover(root))
 
 
@@ -498,19 +499,19 @@ def test_a_mart_stands_downstream_of_every_dataset(two_datasets: dg.Definitions)
     specs = {spec.key.to_user_string(): spec for spec in two_datasets.resolve_all_asset_specs()}
 
     deps = {dep.asset_key.to_user_string() for dep in specs["marts/usage"].deps}
-    assert deps == {f"{name}/{stage}" for name in ("tiny", "other") for stage in ("dataset_version", "model_run")}
+    assert deps == {f"{name}/{stage}" for name in ("tiny", "marts") for stage in ("dataset_version", "model_run")}
     assert {dep.asset_key.path[-1] for dep in specs["marts/reject_reasons"].deps} == {
         *("generation_plan", "generated", "curated"),
     }
-    assert all(spec.partitions_def is None for key, spec in specs.items() if key.startswith("marts/"))
+    assert all(specs[f"marts/{name}"].partitions_def is None for name in NAMES)
 
 
 def test_a_mart_shows_what_its_header_says(two_datasets: dg.Definitions) -> None:
-    specs = {spec.key.path[-1]: spec for spec in two_datasets.resolve_all_asset_specs() if spec.group_name == MARTS}
+    specs = {spec.key.to_user_string(): spec for spec in two_datasets.resolve_all_asset_specs()}
 
-    assert set(specs) == set(NAMES)
     for model in MODELS.marts:
-        spec = specs[model.name]
+        spec = specs[f"marts/{model.name}"]
+        assert spec.group_name == MARTS
         columns = spec.metadata["dagster/column_schema"].columns
         assert (spec.description, list(spec.owners)) == (model.header.description, [model.header.owner])
         assert [column.name for column in columns] == [column.name for column in model.header.columns]

@@ -62,6 +62,11 @@ def mart_assets(recipes: Sequence[Recipe]) -> list[dg.AssetsDefinition]:
     return [_mart_asset(project, model, [recipe.dataset for recipe in recipes]) for model in project.marts]
 
 
+def all_marts() -> dg.AssetSelection:
+    """Return the marts and nothing else, whatever a dataset is called."""
+    return dg.AssetSelection.assets(*[key_of(MARTS, model.name) for model in shipped_models().marts])
+
+
 def _mart_asset(project: Project, model: Model, datasets: Sequence[str]) -> dg.AssetsDefinition:
     key, sql = key_of(MARTS, model.name), project.compiled(model.name)
     writers = sorted({str(stage) for table in project.sources(model.name) for stage in WRITTEN_BY[table]})
