@@ -22,6 +22,7 @@ from synth_assets.domain.transactions import Change, Commit
 from synth_assets.recipe import discover
 from synth_assets.reports.funnel import status
 from synth_assets.tables import TABLES, Column
+from synth_assets.vocabulary import BATCH_STAGES
 from tests.fakes.lake_rows import DATASET, GREEN, NOON, STOPPED, model_run, request, sample, small_lake
 from tests.fakes.recipes import write_recipe
 from tests.fakes.world import CHECKED, NEXT_DAY, QUIET, Ran, World, ran
@@ -526,6 +527,29 @@ def test_the_marts_have_a_job_and_a_sensor_of_their_own(two_datasets: dg.Definit
     }
     sensor = two_datasets.resolve_sensor_def("marts_sensor")
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+
+
+def test_the_writers_of_a_table_are_the_stages_that_change_it(tmp_path: Path) -> None:
+    """A claim raises the fence of its batch in every stage; no mart reads it. Inputs register themselves."""
+    world = World(tmp_path)
+    wrote: dict[str, set[str]] = {}
+
+    def rows(table: str) -> pl.DataFrame:
+        return world.rows(table).drop("fence", strict=False)
+
+    inputs = ("prompt_templates", "seeds")
+    tables = WRITTEN_BY.keys() - set(inputs)
+    steps = {"generation_plan": partial(world.run, *inputs, "generation_plan")}
+    steps |= {str(stage): partial(world.run, str(stage)) for stage in BATCH_STAGES}
+    steps |= {"dataset_version": partial(world.release, "v1"), "model_run": partial(world.train, "v1")}
+    for name, step in steps.items():
+        before = {table: rows(table) for table in tables}
+        assert step().success
+        for table in tables:
+            if not rows(table).equals(before[table]):
+                wrote.setdefault(table, set()).add(name)
+
+    assert wrote == {table: {str(stage) for stage in WRITTEN_BY[table]} for table in tables}
 
 
 # --- freshness --------------------------------------------------------------------------------------------------------
