@@ -82,7 +82,7 @@ def parse_header(lines: Iterable[str], wanted: Sequence[str], refuse: Refuse) ->
     Raises:
         UsageError: a key is missing, unknown or said twice, or an entry cannot be read; it names file and line.
     """
-    description, keys, where = _fold(lines, wanted, refuse)
+    description, keys = _fold(lines, wanted, refuse)
     missing = [key for key in wanted if key not in keys]
     if missing or not description:
         named = ", ".join(f"`{key}:`" for key in missing) or "its first sentence"
@@ -100,30 +100,25 @@ def parse_header(lines: Iterable[str], wanted: Sequence[str], refuse: Refuse) ->
     )
     for name in header.grain:
         if name not in described:
-            raise refuse(
-                where["grain"], f"the grain names {name!r}, which is no column", "describe it under `columns:`"
-            )
+            line = keys["grain"][0].line
+            raise refuse(line, f"the grain names {name!r}, which is no column", "describe it under `columns:`")
     return header
 
 
-def _fold(
-    lines: Iterable[str], wanted: Sequence[str], refuse: Refuse
-) -> tuple[list[str], dict[str, list[_Entry]], dict[str, int]]:
-    """Return the description, the entries of every key, and the line of every key."""
+def _fold(lines: Iterable[str], wanted: Sequence[str], refuse: Refuse) -> tuple[list[str], dict[str, list[_Entry]]]:
+    """Return the description and the entries of every key."""
     description: list[str] = []
     keys: dict[str, list[_Entry]] = {}
-    where: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         if found := KEY_LINE.fullmatch(line.rstrip()):
             if found[1] not in wanted:
                 raise refuse(number, f"the header has no key {found[1]!r}", f"keys: {', '.join(wanted)}")
             _begin(keys, found, number, refuse)
-            where[found[1]] = number
         elif not keys:
             description.append(line.removeprefix("--").strip())
         else:
             _continue(list(keys), keys, line.rstrip(), number, refuse)
-    return [part for part in description if part], keys, where
+    return [part for part in description if part], keys
 
 
 def _begin(keys: dict[str, list[_Entry]], found: re.Match[str], number: int, refuse: Refuse) -> None:
