@@ -141,6 +141,30 @@ def test_the_funnel_of_the_small_lake(small: DuckLake) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("stage", "said", "is_green"),
+    [
+        ("training_ready", {}, True),
+        ("training_ready", {"passed": False}, False),
+        ("curated", {"output_digest": "something else than training_ready read"}, False),
+        ("training_ready", {"commit_seq": 99, "output_digest": "the same input judged again"}, True),
+        ("scored", {"commit_seq": 0, "passed": False}, True),
+    ],
+    ids=["as it is", "red", "outdated", "judged again", "red before"],
+)
+def test_a_batch_is_green_by_the_latest_commit_of_each_stage(
+    small: DuckLake, stage: str, said: dict[str, Any], is_green: bool
+) -> None:
+    commits = small.read("stage_commits")
+    here = (pl.col("partition") == GREEN) & (pl.col("stage") == stage)
+    other = commits.filter(here).with_columns(commit_seq=pl.col("commit_seq") + 1)
+    other = other.with_columns(**{name: pl.lit(value) for name, value in said.items()}).cast(commits.schema)
+
+    rows = computed(small, "funnel", stage_commits=pl.concat([commits, other]))
+
+    assert rows.filter(batch=GREEN)["is_green"].item() is is_green
+
+
 def test_a_cost_with_an_unknown_part_is_unknown(small: DuckLake) -> None:
     """Both prompts were sent in the batch nobody knows the price of."""
     rows = computed(small, "cost_per_accepted_sample")
