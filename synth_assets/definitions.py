@@ -9,12 +9,14 @@ from resources.places import recipes_folder
 from resources.wiring import ClaimsResource, EmbedderResource, GeneratorsResource, LakeResource, RealDataReader
 from sensors.failures import failure_sensor
 from sensors.inbox import inbox_sensor
+from sensors.marts import marts_sensor
 from sensors.regeneration import regeneration_sensor
 from sensors.releases import release_sensor
 from sensors.schedules import batch_schedule
 from sensors.templates import template_sensor
 from synth_assets.assets.factory import broken_asset, dataset_assets
-from synth_assets.jobs import dataset_jobs
+from synth_assets.assets.marts import mart_assets
+from synth_assets.jobs import dataset_jobs, marts_job
 from synth_assets.recipe import BrokenRecipe, Recipe, discover
 
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
@@ -34,8 +36,9 @@ def build_defs(found: Sequence[Recipe | BrokenRecipe], *, home: str = "") -> dg.
     jobs = {job.name: job for recipe in readable for job in dataset_jobs(recipe)}
     return dg.Definitions(
         assets=[asset for recipe in readable for asset in dataset_assets(recipe)]
-        + [broken_asset(each) for each in broken],
-        jobs=list(jobs.values()),
+        + [broken_asset(each) for each in broken]
+        + mart_assets(readable),
+        jobs=[*jobs.values(), marts_job()],
         schedules=[batch_schedule(recipe) for recipe in readable],
         sensors=[
             regeneration_sensor(readable, jobs),
@@ -43,6 +46,7 @@ def build_defs(found: Sequence[Recipe | BrokenRecipe], *, home: str = "") -> dg.
             template_sensor(readable, jobs),
             inbox_sensor(readable, jobs),
             failure_sensor(),
+            marts_sensor(),
         ],
         resources={
             "lake": lake,

@@ -1,8 +1,9 @@
-"""The jobs of a dataset: its inputs, a batch, a version, a model run, and a version with its model."""
+"""The jobs of a dataset (inputs, batch, version, model run, version with its model), and the one of the marts."""
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from synth_assets.assets.marts import MARTS, all_marts
 from synth_assets.assets.partitions import batch_job, inputs_job, key_of, model_job, release_job, version_job
 from synth_assets.recipe.loader import Recipe
 from synth_assets.vocabulary import BATCH_STAGES, Stage
@@ -31,3 +32,8 @@ def dataset_jobs(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
         )
         for job, (assets, description) in jobs.items()
     ]
+
+
+def marts_job() -> UnresolvedAssetJobDefinition:
+    """Return the job that computes every mart anew."""
+    return dg.define_asset_job(MARTS, all_marts(), description="Every mart anew, over all datasets; pays nothing.")

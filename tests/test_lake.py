@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -92,6 +93,16 @@ def assert_chain_holds(lake: DuckLake, dataset: str, links: int) -> None:
     assert [row["entry_sha256"] for row in chain] == hashes
     assert [row["previous_sha256"] for row in chain] == ["0" * 64, *hashes[:-1]]
     assert [(row["audit_seq"], row["audit_sha256"]) for row in head] == [(links, hashes[-1])]
+
+
+def test_a_select_reads_the_frames_given_to_it_and_leaves_none_behind(lake: DuckLake) -> None:
+    lake.commit(commit("k", used(7)))
+
+    rows = lake.select("select details, n from lake.usage_log, given", given=pl.DataFrame({"n": [1, 2]}))
+
+    assert sorted(rows.rows()) == [("7", 1), ("7", 2)]
+    with pytest.raises(duckdb.CatalogException):
+        lake.select("select n from given")
 
 
 def test_a_commit_writes_its_rows_its_payload_and_its_audit_entry(either: AnyLake) -> None:

@@ -89,6 +89,28 @@ def test_seed_rows_are_found_field_by_field(ask: Ask) -> None:
     assert frame.rows() == [("5eed", "label", "pos"), ("5eed", "text", "a shot")]
 
 
+def test_marts_are_computed_when_they_are_asked_for(home: Path) -> None:
+    frame = run_query(home, {}, "SELECT batch, accepted_count FROM marts.funnel JOIN batches USING (dataset, batch)")
+
+    assert sorted(frame.rows()) == [("2026-11-01", 4), ("2026-11-02", 0)]
+
+
+@pytest.mark.parametrize("mart", ["cost_per_accepted_sample", "Sample_Lineage", '"usage"'])
+def test_a_mart_is_found_under_its_name(home: Path, mart: str) -> None:
+    assert run_query(home, {}, f"SELECT * FROM marts.{mart}").columns[0] == "dataset"
+
+
+def test_the_steps_of_a_mart_are_its_own(home: Path) -> None:
+    """A step of the query hides neither a table nor a step a mart is built on."""
+    sql = "WITH stg_samples AS (SELECT 1), samples AS (SELECT 1), funnel AS (SELECT 7 AS n)"
+
+    assert run_query(home, {}, f"{sql} SELECT n, sum(sample_count) FROM funnel, marts.funnel GROUP BY 1").rows() == [
+        (7, 7)
+    ]
+    with pytest.raises(UsageError, match="no table 'stg_samples'"):
+        run_query(home, {}, "SELECT * FROM marts.funnel, stg_samples")
+
+
 def test_text_views_of_a_lake_without_text_are_empty(new_home: Path) -> None:
     assert run_query(new_home, {}, "SELECT * FROM texts").height == 0
     assert run_query(new_home, {}, "SELECT * FROM seed_texts").columns == ["seed_id", "field", "text"]
@@ -291,6 +313,9 @@ def test_the_engine_itself_would_refuse_too(
         "SELECT * FROM pg_catalog.pg_settings",
         "SELECT * FROM sqlite_master",
         "SELECT * FROM __ducklake_metadata_lake.ducklake_snapshot",
+        "SELECT * FROM marts.stg_samples",
+        "SELECT * FROM marts.samples",
+        "SELECT * FROM funnel",
         "SELECT (SELECT max(content) FROM read_text('{outside}/a.txt'))",
         "WITH x AS (SELECT * FROM read_text('{outside}/a.txt')) SELECT * FROM x",
         "SELECT 1 FROM samples WHERE EXISTS (SELECT 1 FROM glob('/*'))",

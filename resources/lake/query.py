@@ -1,8 +1,8 @@
 """One SELECT of a person on the lake: read-only, contained, and bounded in memory and time.
 
 Switching external access off is not enough, because the SQLite scanner opens files by itself. So the parsed statement
-may only name tables of the contract, the two text views and a few harmless table functions; the engine's own locks
-stand behind that.
+may only name tables of the contract, the marts, the two text views and a few harmless table functions; the engine's
+own locks stand behind that.
 """
 
 import re
@@ -16,6 +16,7 @@ import duckdb
 import orjson
 import polars as pl
 
+from dbt_like_sql.compiler import shipped_models
 from resources.lake.connection import connect, is_postgres
 from resources.objects import ObjectFiles
 from synth_assets.errors import IntegrityError, StoppedError, SynthError, UsageError
@@ -49,6 +50,9 @@ PAYLOAD_OF = {
 }
 """Only payload that a row points at: what an attempt replaced or a takedown erased is not found again."""
 
+MARTS = "marts"
+"""The database the marts are known by; their figures are computed when they are asked for."""
+
 UNSHOWABLE = re.compile("INTERVAL|BIT|UHUGEINT|UNION|TIME WITH TIME ZONE|MAP|BLOB|VARINT|BIGNUM|GEOMETRY|VARIANT")
 """Types that no frame holds faithfully; they are returned as DuckDB writes them."""
 
@@ -59,8 +63,8 @@ SPEAKS_OF_THE_SQL = (duckdb.ParserException, duckdb.BinderException, duckdb.Cata
 def run_query(home: Path, environ: Mapping[str, str], sql: str, limit: int | None = None) -> pl.DataFrame:
     """Return the result of one SELECT.
 
-    Tables of the contract are known by their names, texts through ``texts(sample_id, field, text)`` and
-    ``seed_texts(seed_id, field, text)``. Columns of the same name are numbered.
+    Tables of the contract are known by their names, marts as ``marts.NAME``, texts through
+    ``texts(sample_id, field, text)`` and ``seed_texts(seed_id, field, text)``. Columns of the same name are numbered.
 
     Args:
         home: SYNTH_HOME.
@@ -108,7 +112,7 @@ def plainly() -> Iterator[None]:
 
 
 def checked(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[str, set[str]]:
-    """Return the only statement and the text views it reads; nothing is executed.
+    """Return the only statement and the views it reads, of texts and of marts; nothing is executed.
 
     Raises:
         UsageError: it is not exactly one SELECT, or names something it may not.
@@ -140,7 +144,7 @@ def _parts(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def _named_views(connection: duckdb.DuckDBPyConnection, parts: list[dict[str, Any]]) -> set[str]:
-    """Refuse everything but tables of the contract, text views, own CTEs and harmless functions."""
+    """Refuse everything but tables of the contract, marts, text views, own CTEs and harmless functions."""
     steps = _steps(connection, parts)
     views: set[str] = set()
     for part in parts:
@@ -155,7 +159,7 @@ def _named_views(connection: duckdb.DuckDBPyConnection, parts: list[dict[str, An
                 )
         if kind == "BASE_TABLE":
             name = _table_name(part, steps)
-            views |= {name} & set(TEXT_VIEWS)
+            views |= {name} & {*TEXT_VIEWS, *_marts()}
     return views
 
 
@@ -172,22 +176,31 @@ def _steps(connection: duckdb.DuckDBPyConnection, parts: list[dict[str, Any]]) -
     return {name for name in names if re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name not in taken}
 
 
+def _marts() -> list[str]:
+    return [f"{MARTS}.{model.name}" for model in shipped_models().marts]
+
+
 def _table_name(part: Mapping[str, Any], steps: set[str]) -> str:
     catalog, schema, name = (str(part.get(key, "")).lower() for key in ("catalog_name", "schema_name", "table_name"))
     is_ours = name in TABLES and (catalog, schema) in {("", ""), ("", "main"), ("", "lake"), ("lake", "main")}
     is_bare = not catalog and not schema and (name in TEXT_VIEWS or name in steps)
     is_description = (catalog, schema) == ("", "information_schema") and name in DESCRIPTIONS
+    if not catalog and f"{schema}.{name}" in _marts():
+        return f"{schema}.{name}"
     if not (is_ours or is_bare or is_description):
-        known = ", ".join(sorted([*TABLES, *TEXT_VIEWS]))
+        known = ", ".join(sorted([*TABLES, *TEXT_VIEWS, *_marts()]))
         raise _refused(f"there is no table {name[:80]!r} to read", f"tables: {known}")
     return name
 
 
 def contain(connection: duckdb.DuckDBPyConnection, home: Path, views: set[str]) -> None:
-    """Make the text views, then take away files, settings, Python's variables, memory and disk."""
+    """Make the views, then take away files, settings, Python's variables, memory and disk."""
     folders = ", ".join(_literal(folder) for folder in (home / "objects", home / "lake"))
     connection.execute(f"SET allowed_directories = [{folders}]")
-    for view in views:
+    connection.execute(f"ATTACH ':memory:' AS {MARTS}")
+    for view in views & set(_marts()):
+        connection.execute(f"CREATE VIEW {view} AS {shipped_models().compiled(view.removeprefix(f'{MARTS}.'))}")
+    for view in views & set(TEXT_VIEWS):
         files = _payload(connection, home, view)
         source = f"read_parquet([{', '.join(_literal(file) for file in files)}])" if files else EMPTY_VIEWS[view]
         connection.execute(f"CREATE TEMP VIEW {view} AS {TEXT_VIEWS[view].format(files=source)}")

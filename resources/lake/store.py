@@ -70,6 +70,21 @@ class DuckLake:
             except duckdb.Error as error:
                 raise self._translated(error, "be read") from None
 
+    def select(self, sql: str, **frames: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of one compiled SELECT, which may also read the given frames by their names."""
+        with self._mutex:
+            try:
+                for name, frame in frames.items():
+                    self._connection.register(name, _Stream(frame))
+                return pl.DataFrame(self._connection.sql(sql))
+            except duckdb.ProgrammingError:
+                raise  # a mistake of ours, not of the disk or the catalog
+            except duckdb.Error as error:
+                raise self._translated(error, "be read") from None
+            finally:
+                for name in frames:
+                    self._connection.unregister(name)
+
     def put(self, data: bytes, suffix: str) -> StoredObject:
         """Store payload bytes."""
         return self.objects.put(data, suffix)

@@ -1,7 +1,7 @@
 """Telling Dagster what a stage did: check results always, a materialization only if every gate passed."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec
 
 import dagster as dg
@@ -11,7 +11,7 @@ from synth_assets.checks.gates import GATES
 from synth_assets.checks.release_gates import SENTENCES
 from synth_assets.errors import SynthError, refused_by_system
 from synth_assets.stages.work import Finished
-from synth_assets.tables import TABLES
+from synth_assets.tables import TABLES, Column
 from synth_assets.vocabulary import BATCH_STAGES, Stage
 
 P = ParamSpec("P")
@@ -37,6 +37,11 @@ def check_specs(stage: Stage, asset: dg.AssetKey, partitions: dg.PartitionsDefin
 
 def column_schema(table: str) -> dg.TableSchema:
     """Return a table's contract for the web UI."""
+    return schema_of(TABLES[table].columns)
+
+
+def schema_of(columns: Iterable[Column]) -> dg.TableSchema:
+    """Return described columns for the web UI."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
@@ -45,7 +50,7 @@ def column_schema(table: str) -> dg.TableSchema:
                 description=f"{column.meaning} [{column.unit}]" if column.unit else column.meaning,
                 constraints=dg.TableColumnConstraints(nullable=column.nullable),
             )
-            for column in TABLES[table].columns
+            for column in columns
         ]
     )
 

@@ -196,8 +196,9 @@ def _chain(project: Project, kind: str, text: str) -> dict[str, Any]:
 def query(*, sql: str, limit: int, is_json: bool) -> None:
     """Run one SELECT on the lake, read-only.
 
-    Tables are those of the lake, by their names; texts stand in `texts` (sample_id, field, text) and `seed_texts`
-    (seed_id, field, text). `SELECT * FROM information_schema.columns` lists every column.
+    Tables are those of the lake, by their names; marts are `marts.funnel`, `marts.usage` and so on; texts stand in
+    `texts` (sample_id, field, text) and `seed_texts` (seed_id, field, text). `SELECT * FROM information_schema.columns`
+    lists every column of the tables, docs/marts.md those of the marts.
     """
     from resources.lake.query import run_query
 

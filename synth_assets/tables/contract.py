@@ -38,7 +38,7 @@ class Column:
     nullable: bool
     unit: str | None
     meaning: str
-    before: str | None
+    before: str | None = None
 
 
 @dataclass(frozen=True)

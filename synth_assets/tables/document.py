@@ -19,11 +19,12 @@ def markdown() -> str:
     ]
     for table in TABLES.values():
         lines += ["", f"## {table.name}", "", table.meaning, "", f"Key: {', '.join(table.key)}.", ""]
-        lines += ["| column | type | meaning |", "|---|---|---|", *(_row(column) for column in table.columns)]
+        lines += ["| column | type | meaning |", "|---|---|---|", *(row(column) for column in table.columns)]
     return "\n".join(lines) + "\n"
 
 
-def _row(column: Column) -> str:
+def row(column: Column) -> str:
+    """Return a column as a row of a Markdown table."""
     kind = WORDS[column.dtype.base_type()] + (f", {column.unit}" if column.unit else "")
     return f"| `{column.name}` | {kind}{', may be null' if column.nullable else ''} | {column.meaning} |"
 
