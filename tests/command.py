@@ -88,7 +88,7 @@ class Home:
     @contextmanager
     def lake(self) -> Iterator[DuckLake]:
         """Open the lake."""
-        lake = open_lake(self.path, {})
+        lake = open_lake(self.path, self.variables)
         try:
             yield lake
         finally:
