@@ -5,7 +5,7 @@ Whoever takes one asks for it by what it protects and never learns which kind it
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -88,7 +88,7 @@ class FileLock:
 
 
 class ServerLock:
-    """A session advisory lock; with a session of its own, because within one session it can be taken twice."""
+    """A session advisory lock; every holder has a session of its own, because a session may take a lock twice."""
 
     def __init__(self, server: Server, name: str) -> None:
         self.where = f"advisory lock '{name}' on {server.shown}"
@@ -103,59 +103,61 @@ class ServerLock:
         """
         from psycopg2 import Error
 
+        self.release()
+        session = self._server.session()
         try:
-            return self._take(wait_s)
-        except Error:
-            self._session = None  # it ended while it was not needed, e.g. by a restart of the server
-        try:
-            return self._take(wait_s)
+            is_taken = self._take(session, wait_s)
         except Error as error:
-            self._session = None
             raise self._server.lost(error) from None
+        if is_taken:
+            self._session = session
+        else:
+            session.close()
+        return is_taken
 
     def is_held(self) -> bool:
         """Whether the session that holds it still lives."""
         from psycopg2 import Error
 
         try:
-            return self._session is not None and bool(self._ask("SELECT true"))
+            return self._session is not None and _value(self._session, "SELECT 1") == 1
         except Error:
-            self._session = None
             return False
 
     def holder(self) -> str:
         """Return the process whose session holds it."""
-        return process_of(str(self._ask(_HOLDER, self._key) or ""))
+        with closing(self._server.session()) as session:
+            return process_of(str(_value(session, _HOLDER, self._key) or ""))
 
     def release(self) -> None:
-        """Give it back."""
+        """Give it back with its session."""
         from psycopg2 import Error
 
-        try:
-            if self._session is not None:
-                self._ask("SELECT pg_advisory_unlock_all()")
-        except Error:
-            self._session = None  # the lock went with its session
+        if self._session is None:
+            return
+        with closing(self._session) as session, suppress(Error):
+            # Said aloud, because the server notices the end of a session only a moment later.
+            _value(session, "SELECT pg_advisory_unlock(%s)", self._key)
+        self._session = None
 
-    def _take(self, wait_s: float) -> bool:
+    def _take(self, session: "Session", wait_s: float) -> bool:
         from psycopg2.errors import LockNotAvailable
 
         if not wait_s:
-            return bool(self._ask("SELECT pg_try_advisory_lock(%s)", self._key))
-        self._ask("SELECT set_config('lock_timeout', %s, false)", f"{wait_s}s")
+            return bool(_value(session, "SELECT pg_try_advisory_lock(%s)", self._key))
+        _value(session, "SELECT set_config('lock_timeout', %s, false)", f"{wait_s}s")
         try:
-            self._ask("SELECT pg_advisory_lock(%s)", self._key)
+            _value(session, "SELECT pg_advisory_lock(%s)", self._key)
         except LockNotAvailable:
             return False
         return True
 
-    def _ask(self, sql: str, *values: object) -> object:
-        if self._session is None:
-            self._session = self._server.session()
-        with self._session.cursor() as cursor:
-            cursor.execute(sql, values)
-            row = cursor.fetchone()
-        return row[0] if row else None
+
+def _value(session: "Session", sql: str, *values: object) -> object:
+    with session.cursor() as cursor:
+        cursor.execute(sql, values)
+        row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def advisory_key(name: str) -> int:

@@ -351,8 +351,9 @@ def test_who_lost_the_session_of_a_claim_to_a_rival_cannot_commit(
     with another_process(tmp_path / "another host", recipe):
         with pytest.raises(RefusedError, match="claimed by another process"):
             lake.commit(guarded("late", lost))
-        with pytest.raises(RefusedError, match="worked on by process"):
-            claims.hold(recipe.model, BATCH)
+        for _ in range(2):
+            with pytest.raises(RefusedError, match="worked on by process"):
+                claims.hold(recipe.model, BATCH)
     claims.release()
 
     assert lake.read("audit_log", commit_key="late").is_empty()

@@ -4,7 +4,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from resources.instance import instance_for
+from resources.instance import dagster_home, instance_for
 from tests.command import BATCH, DATASET, RUN, Home, tiny, told
 from tests.fakes.chat_provider import ChatProvider
 from tests.fakes.postgres import PASSWORD, PostgresServer
@@ -61,6 +62,16 @@ def assert_audit_is_unbroken(home: Home) -> None:
     assert home.read("heads", dataset=DATASET)["audit_sha256"].to_list() == [hashes[-1]]
 
 
+@contextmanager
+def killed(processes: list[subprocess.Popen[str]]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Leave no process behind, however the test ends."""
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+
+
 def wait_until(is_true: Callable[[], bool]) -> None:
     until = time.monotonic() + WAIT_S
     while not is_true():
@@ -69,7 +80,7 @@ def wait_until(is_true: Callable[[], bool]) -> None:
 
 
 def statuses(home: Home) -> Counter[str]:
-    with home.entered(), instance_for(home.path / "dagster") as instance:
+    with home.entered(), instance_for(dagster_home()) as instance:
         return Counter(run.status.value for run in instance.get_runs())
 
 
@@ -128,7 +139,8 @@ def test_eight_batches_in_eight_processes_on_a_database_that_is_new_all_end_gree
 ) -> None:
     with ChatProvider(latency_s=0.05) as provider:
         home = at(tmp_path, provider, database, **SMALL)
-        ended = [told(each) for each in [home.start("run", DATASET, "--batch", batch) for batch in BATCHES]]
+        with killed([home.start("run", DATASET, "--batch", batch) for batch in BATCHES]) as started:
+            ended = [told(each) for each in started]
 
     assert [each.code for each in ended] == [0] * 8, [each.err for each in ended]
     assert set(provider.paid_calls.values()) == {1}
@@ -150,11 +162,11 @@ def test_of_many_runs_of_a_batch_exactly_one_works_and_nothing_is_paid_twice(cat
             for number in range(RIVALS)
         ]
         provider.hold()
-        started = [host.start(*RUN) for host in hosts]
-        assert provider.arrived.wait(WAIT_S)
-        wait_until(lambda: sum(each.poll() is not None for each in started) == RIVALS - 1)
-        provider.go()
-        ended = [told(each) for each in started]
+        with killed([host.start(*RUN) for host in hosts]) as started:
+            assert provider.arrived.wait(WAIT_S)
+            wait_until(lambda: sum(each.poll() is not None for each in started) == RIVALS - 1)
+            provider.go()
+            ended = [told(each) for each in started]
 
     done = [each for each in ended if each.code != 3]
     refused = [each for each in ended if each.code == 3]
@@ -175,15 +187,14 @@ def test_a_server_lost_while_answers_come_in_costs_nothing(
         if instance == "in a folder":
             home = replace(home, variables={"SYNTH_CATALOG": catalog, "SYNTH_INSTANCE": str(tmp_path / "runs")})
         provider.hold()
-        running = home.start(*RUN)
-        try:
+        with killed([home.start(*RUN)]) as [running]:
             assert provider.arrived.wait(WAIT_S)
             server.stop()
-            provider.go()
-            stopped, still_down = told(running), home.synth(*RUN)
-        finally:
-            server.start()
-            running.kill()
+            try:
+                provider.go()
+                stopped, still_down = told(running), home.synth(*RUN)
+            finally:
+                server.start()
         paid = Counter(provider.paid_calls)
         again = home.synth(*RUN)
 

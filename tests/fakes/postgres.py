@@ -59,7 +59,6 @@ class PostgresServer:
 
     def close(self) -> None:
         """Stop for good and delete everything."""
-        self.stop()
         self._server.cleanup()
 
 
