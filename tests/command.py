@@ -100,10 +100,10 @@ class Home:
             return lake.read(table, **equals)
 
 
-def told(process: subprocess.Popen[str]) -> Told:
+def told(process: subprocess.Popen[str], *, limit_s: float = LIMIT_S) -> Told:
     """Wait for a command and return what it said."""
     try:
-        out, err = process.communicate(timeout=LIMIT_S)
+        out, err = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from resources.instance import dagster_home, instance_for
-from tests.command import BATCH, DATASET, RUN, Home, tiny, told
+from tests.command import BATCH, DATASET, LIMIT_S, RUN, Home, tiny, told
 from tests.fakes.chat_provider import ChatProvider
 from tests.fakes.postgres import PASSWORD, PostgresServer
 from tests.test_lake import entry_hash
@@ -140,7 +140,7 @@ def test_eight_batches_in_eight_processes_on_a_database_that_is_new_all_end_gree
     with ChatProvider(latency_s=0.05) as provider:
         home = at(tmp_path, provider, database, **SMALL)
         with killed([home.start("run", DATASET, "--batch", batch) for batch in BATCHES]) as started:
-            ended = [told(each) for each in started]
+            ended = [told(each, limit_s=8 * LIMIT_S) for each in started]
 
     assert [each.code for each in ended] == [0] * 8, [each.err for each in ended]
     assert set(provider.paid_calls.values()) == {1}
