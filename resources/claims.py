@@ -1,7 +1,6 @@
 """The claim on a batch: taken before anything is paid, freed by its holder's death, counted by a fence.
 
-The file lock keeps two processes of one host apart; the fence keeps a process that lost its claim without noticing from
-committing.
+The lock keeps two processes apart; the fence keeps a process that lost its claim without noticing from committing.
 """
 
 import os
@@ -13,14 +12,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import filelock
-
+from resources.locks import Lock, claim_lock
+from resources.postgres import catalog_server
 from synth_assets.domain.transactions import Change, Commit, Lake, Swap
 from synth_assets.errors import RefusedError
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.tables import TABLES
 
-_held: dict[Path, "_Held"] = {}
+VERSION = "version"
+"""What `cutting` locks of a dataset; no batch has such a key."""
+
+_held: dict[str, "_Held"] = {}
 _mutex = threading.RLock()
 
 
@@ -28,7 +30,7 @@ _mutex = threading.RLock()
 class _Held:
     """A lock of this process: `synth run` keeps it while Dagster's runs inside take it again."""
 
-    lock: filelock.FileLock
+    lock: Lock
     fence: int
     holders: int
 
@@ -59,64 +61,62 @@ class Claims:
 
         Args:
             lake: where the fence is counted.
-            home: SYNTH_HOME; the locks live in ``home/claims``.
+            home: SYNTH_HOME; unless the lake's catalog is on a server, the locks are files in ``home/claims``.
             on_claim: called with (dataset, batch) once a claim is held, e.g. to end what its last holder left behind.
         """
         self._lake = lake
         self._on_claim = on_claim
-        self._folder = home / "claims"
-        self._mine: list[Path] = []
+        self._home = home
+        self._mine: list[str] = []
 
     def hold(self, model: RecipeModel, batch: str) -> Claim:
         """Claim a batch for the life of this object; claiming it again is free.
 
+        A lock that its server forgot is taken anew under a higher fence, so what began under the old one cannot commit.
+
         Raises:
             RefusedError: another process works on it; nothing was sent and nothing paid.
+            StoppedError: the server of the claims does not answer.
         """
-        file = self._folder / model.dataset / f"{batch.replace(':', '-')}.lock"
+        lock = _lock(self._home, model.dataset, batch)
         with _mutex:
-            if file in self._mine:
-                return Claim(model.dataset, batch, _held[file].fence)
-            if file in _held:
-                _held[file].holders += 1
-            else:
-                _held[file] = _Held(self._lock(file, model.dataset, batch), 0, 1)
-                try:
-                    _held[file].fence = self._raise_fence(model, batch)
-                except BaseException:
-                    _held.pop(file).lock.release()
-                    raise
-            self._mine.append(file)
-            if self._on_claim is not None:
-                self._on_claim(model.dataset, batch)
-            return Claim(model.dataset, batch, _held[file].fence)
+            held = _held.get(lock.where)
+            if held is None:
+                held = _Held(lock, self._taken(lock, model, batch), 0)
+                _held[lock.where] = held
+            elif not held.lock.is_held():
+                held.fence = self._taken(held.lock, model, batch)
+            if lock.where not in self._mine:
+                held.holders += 1
+                self._mine.append(lock.where)
+                if self._on_claim is not None:
+                    self._on_claim(model.dataset, batch)
+            return Claim(model.dataset, batch, held.fence)
 
     def release(self) -> None:
         """Give back every claim of this object."""
         with _mutex:
-            for file in self._mine:
-                held = _held[file]
+            for where in self._mine:
+                held = _held[where]
                 held.holders -= 1
                 if held.holders == 0:
-                    _held.pop(file)
+                    _held.pop(where)
                     held.lock.release()
             self._mine.clear()
 
-    def _lock(self, file: Path, dataset: str, batch: str) -> filelock.FileLock:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(file, timeout=0, thread_local=False)
-        holder = file.with_suffix(".holder")
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            who = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
+    def _taken(self, lock: Lock, model: RecipeModel, batch: str) -> int:
+        """Take the lock and return the fence it stands for."""
+        if not lock.acquire(wait_s=0):
             raise RefusedError(
-                f"{dataset} {batch} is being worked on by {who}; nothing was sent",
-                where=str(file),
+                f"{model.dataset} {batch} is being worked on by {lock.holder()}; nothing was sent",
+                where=lock.where,
                 fix="wait until it has finished, then run the same command again",
-            ) from None
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-        return lock
+            )
+        try:
+            return self._raise_fence(model, batch)
+        except BaseException:
+            lock.release()
+            raise
 
     def _raise_fence(self, model: RecipeModel, batch: str) -> int:
         where = {"dataset": model.dataset, "batch": batch}
@@ -148,7 +148,7 @@ class Claims:
                 swaps=swaps,
             )
         )
-        if receipt.was_replayed:  # on another host, where our lock file means nothing
+        if receipt.was_replayed:  # by somebody to whom our lock means nothing
             raise RefusedError(
                 f"{model.dataset} {batch} was claimed by another process at the same moment; nothing was sent",
                 where=f"batches {where}",
@@ -164,17 +164,13 @@ def cutting(home: Path, dataset: str) -> Iterator[None]:
     Raises:
         RefusedError: another process does so right now; nothing was changed.
     """
-    file = home / "claims" / dataset / "version.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(file, timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
+    lock = _lock(home, dataset, VERSION)
+    if not lock.acquire(wait_s=0):
         raise RefusedError(
             f"another process is cutting or verifying a version of {dataset}; nothing was changed",
-            where=str(file),
+            where=lock.where,
             fix="wait until it has finished, then run the same command again",
-        ) from None
+        )
     try:
         yield
     finally:
@@ -183,13 +179,11 @@ def cutting(home: Path, dataset: str) -> Iterator[None]:
 
 def is_free(home: Path, dataset: str, batch: str) -> bool:
     """Whether nobody holds the claim on a batch right now."""
-    file = home / "claims" / dataset / f"{batch.replace(':', '-')}.lock"
-    if not file.exists():
-        return True
-    lock = filelock.FileLock(file, timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        return False
+    lock = _lock(home, dataset, batch)
+    is_taken = lock.acquire(wait_s=0)
     lock.release()
-    return True
+    return is_taken
+
+
+def _lock(home: Path, dataset: str, batch: str) -> Lock:
+    return claim_lock(home, catalog_server(os.environ), dataset, batch)

@@ -5,9 +5,10 @@ and read the same environment, so all of them find the same place whatever the c
 server stays in the environment: Dagster hands instance configuration to its children on their command lines.
 """
 
+import logging
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -18,42 +19,60 @@ from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
-from filelock import FileLock
 
+from resources.locks import holding, instance_lock
 from resources.places import PROJECT, synth_home
+from resources.postgres import INSTANCE, instance_server
 from synth_assets.errors import UsageError
 
-_POSTGRES = re.compile(r"postgres(ql)?(\+\w+)?://")
+LOCK_WAIT_S = 120
+RETRYING = "Retrying failed database connection"
+"""How Dagster begins a page of SQLAlchemy's advice, once for each of the five times it tries."""
 
 
 def dagster_home() -> Path:
     """Return the folder of everything local to Dagster; with a server, runs and events are not in it."""
-    named = os.environ.get("SYNTH_INSTANCE", "")
+    named = os.environ.get(INSTANCE, "")
     if named and "://" not in named:
         return Path(named).expanduser().absolute()
     return synth_home() / "dagster"
 
 
-def server_url() -> str | None:
-    """Return the address of the Postgres server for runs and events, or None when they are files.
+def storage_place() -> str:
+    """Return where runs and events are, for a person."""
+    server = instance_server(os.environ)
+    return f"{server.variable}, {server.shown}" if server else str(dagster_home())
 
-    ``SYNTH_INSTANCE`` decides; without it, a ``SYNTH_CATALOG`` on Postgres is shared. A bare ``postgresql://`` gets the
-    one driver that dagster-postgres works with.
 
-    Raises:
-        UsageError: ``SYNTH_INSTANCE`` is the address of something else.
-    """
-    named = os.environ.get("SYNTH_INSTANCE")
-    address = named or os.environ.get("SYNTH_CATALOG", "")
-    if _POSTGRES.match(address):
-        return _POSTGRES.sub("postgresql+psycopg2://", address, count=1)
-    if named and "://" in named:
-        raise UsageError(
-            f"runs cannot be kept in a {named.partition('://')[0]} server",
-            where="SYNTH_INSTANCE",
-            fix="set it to a folder or to postgresql+psycopg2://user:password@host/database, or unset it",
-        )
-    return None
+def storage_errors() -> tuple[type[Exception], ...]:
+    """Return what Dagster raises when its disk is full or its server is gone."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if instance_server(os.environ) is None:
+        return (SQLAlchemyError,)
+    from dagster_postgres.utils import DagsterPostgresException
+
+    return (SQLAlchemyError, DagsterPostgresException)
+
+
+@contextmanager
+def retries_in_one_line() -> Iterator[None]:
+    """Say once, and shortly, that the server of runs and events does not answer; Dagster says it at length."""
+    told = []
+
+    def shortened(record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith(RETRYING):
+            return True
+        record.msg, record.args = "the server of Dagster's runs does not answer; trying again for a while", ()
+        told.append(record)
+        return len(told) == 1
+
+    root = logging.getLogger()
+    root.addFilter(shortened)
+    try:
+        yield
+    finally:
+        root.removeFilter(shortened)
 
 
 def instance_for(home: Path) -> dg.DagsterInstance:
@@ -107,14 +126,14 @@ class InstanceStorage(_AtHome, DagsterStorage):
         One process at a time: the constructors create missing tables, and two that do so at once leave two rows in
         ``alembic_version``, after which nobody can open the files again.
         """
-        home, url = _home(config_value), server_url()
+        home, server = _home(config_value), instance_server(os.environ)
         home.mkdir(parents=True, exist_ok=True)
-        with FileLock(home / "storage.lock"):
-            if url is None:
+        with holding(instance_lock(home, server), wait_s=LOCK_WAIT_S):
+            if server is None:
                 return DagsterSqliteStorage.from_local(str(home), inst_data=inst_data)
             from dagster_postgres import DagsterPostgresStorage
 
-            return DagsterPostgresStorage(url, inst_data=inst_data)
+            return DagsterPostgresStorage(server.url, inst_data=inst_data)
 
 
 class InstanceArtifacts(_AtHome, LocalArtifactStorage):

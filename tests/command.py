@@ -88,7 +88,7 @@ class Home:
     @contextmanager
     def lake(self) -> Iterator[DuckLake]:
         """Open the lake."""
-        lake = open_lake(self.path, {})
+        lake = open_lake(self.path, self.variables)
         try:
             yield lake
         finally:
@@ -100,10 +100,10 @@ class Home:
             return lake.read(table, **equals)
 
 
-def told(process: subprocess.Popen[str]) -> Told:
+def told(process: subprocess.Popen[str], *, limit_s: float = LIMIT_S) -> Told:
     """Wait for a command and return what it said."""
     try:
-        out, err = process.communicate(timeout=LIMIT_S)
+        out, err = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

@@ -1,12 +1,14 @@
 """What every test may ask for: the option that rewrites snapshots, and a SYNTH_HOME of its own."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from resources.lake import open_lake
+from tests.fakes.postgres import PostgresServer
 
 OPTION = "--regenerate-snapshots"
 
@@ -41,3 +43,30 @@ def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
 @pytest.fixture
 def home(new_home: Path, copy_of: Callable[[Path], Path]) -> Path:
     return copy_of(new_home)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server; a test that stops it starts it again."""
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def database(server: PostgresServer) -> str:
+    """Address of an empty database on the server."""
+    return server.database(f"db{uuid4().hex}")
+
+
+@pytest.fixture(scope="session")
+def new_catalog(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of a database with an empty lake; copying it is quicker than making one."""
+    open_lake(tmp_path_factory.mktemp("new"), {"SYNTH_CATALOG": server.database("new")}).close()
+    return "new"
+
+
+@pytest.fixture
+def catalog(server: PostgresServer, new_catalog: str) -> str:
+    """Address of a database with an empty lake."""
+    return server.database(f"db{uuid4().hex}", like=new_catalog)

@@ -14,12 +14,13 @@ import duckdb
 import polars as pl
 import pytest
 
-from resources.lake import DuckLake, open_lake
+from resources.lake import DuckLake, open_lake, store
 from synth_assets.domain.ledger import recorded
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import IntegrityError, RefusedError, StoppedError
 from synth_assets.tables import TABLES
 from tests.fakes.lake import MemoryLake
+from tests.fakes.postgres import PostgresServer
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BATCH = {"dataset": "tiny", "batch": "2026-11-01"}
@@ -44,10 +45,27 @@ def lake(opened: DuckLake) -> Iterator[DuckLake]:
         opened._connection.execute(f"DELETE FROM lake.{table}")
 
 
-@pytest.fixture(params=["real", "in memory"])
+@pytest.fixture(scope="module")
+def opened_on_server(
+    server: PostgresServer, new_catalog: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DuckLake]:
+    variables = {"SYNTH_ACTOR": "tester", "SYNTH_CATALOG": server.database("lake", like=new_catalog)}
+    lake = open_lake(tmp_path_factory.mktemp("lake") / "home", variables)
+    yield lake
+    lake.close()
+
+
+@pytest.fixture
+def lake_on_server(opened_on_server: DuckLake) -> Iterator[DuckLake]:
+    yield opened_on_server
+    for table in TOUCHED:
+        opened_on_server._connection.execute(f"DELETE FROM lake.{table}")
+
+
+@pytest.fixture(params=["lake", "lake_on_server", "in memory"])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> AnyLake:
-    """The lake and the fake that other tests use in its place: both must answer alike."""
-    return request.getfixturevalue("lake") if request.param == "real" else MemoryLake(tmp_path)
+    """The lake on both its catalogs and the fake that other tests use in its place: all must answer alike."""
+    return MemoryLake(tmp_path) if request.param == "in memory" else request.getfixturevalue(request.param)
 
 
 def used(number: int, dataset: str = "tiny") -> Change:
@@ -301,6 +319,65 @@ def test_the_same_bytes_are_named_once_for_each_thing_they_are(either: AnyLake) 
     either.commit(commit("two", payload=named))
 
     assert sorted(either.read("objects").select("kind", "batch").rows()) == sorted((kind, b) for kind, b, _ in named)
+
+
+class LateNews:
+    """A connection whose first COMMIT is answered with an error, be it before or after it took effect."""
+
+    def __init__(self, connection: Any, *, took_effect: bool) -> None:
+        self.connection, self.took_effect, self.commits = connection, took_effect, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        if sql != "COMMIT" or self.commits:
+            return self.connection.execute(sql, *values)
+        self.commits += 1
+        self.connection.execute("COMMIT" if self.took_effect else "ROLLBACK")
+        raise duckdb.TransactionException("TransactionContext Error: Failed to commit")
+
+
+@pytest.mark.parametrize("took_effect", [True, False])
+def test_a_commit_that_raised_is_looked_up_and_then_made_once(
+    lake: DuckLake, monkeypatch: pytest.MonkeyPatch, took_effect: bool
+) -> None:
+    monkeypatch.setattr(lake, "_connection", LateNews(lake._connection, took_effect=took_effect))
+
+    receipt = lake.commit(commit("late", used(1)))
+
+    assert not receipt.was_replayed
+    assert lake.read("usage_log")["details"].to_list() == ["1"]
+    assert lake.read("audit_log")["entry_sha256"].to_list() == [receipt.entry_sha256]
+    assert_chain_holds(lake, "tiny", 1)
+
+
+def test_a_commit_that_raised_is_not_mistaken_for_a_rivals_of_the_same_key(
+    lake: DuckLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = LateNews(lake._connection, took_effect=False)
+    monkeypatch.setattr(lake, "_connection", late)
+    undo = lake._undo
+
+    def undo_while_a_rival_commits() -> None:
+        undo()
+        lake._transact(commit("same", used(2)))
+
+    monkeypatch.setattr(lake, "_undo", undo_while_a_rival_commits)
+
+    assert lake.commit(commit("same", used(1))).was_replayed
+    assert lake.read("usage_log")["details"].to_list() == ["2"]
+
+
+def test_a_lake_that_keeps_failing_says_so(lake: DuckLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = LateNews(lake._connection, took_effect=False)
+    monkeypatch.setattr(lake, "_connection", late)
+    monkeypatch.setattr(store, "COMMIT_TRIES", 1)
+
+    with pytest.raises(StoppedError, match="nothing was changed"):
+        lake.commit(commit("never", used(1)))
+
+    assert lake.read("audit_log").is_empty()
 
 
 COMMITTER = """

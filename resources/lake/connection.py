@@ -6,10 +6,10 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from synth_assets.errors import IntegrityError, StoppedError
+from resources.postgres import Server
+from synth_assets.errors import IntegrityError, StoppedError, UsageError
 from synth_assets.tables import TABLES, Table
 
-EXTENSIONS = ("sqlite_scanner", "postgres_scanner", "ducklake")
 SQL_TYPES = {
     pl.String: "VARCHAR",
     pl.Int64: "BIGINT",
@@ -17,46 +17,60 @@ SQL_TYPES = {
     pl.Boolean: "BOOLEAN",
     pl.Datetime: "TIMESTAMPTZ",
 }
-POSTGRES = ("postgresql://", "postgresql+psycopg2://")
+NOT_THERE = "creating a new DuckLake is explicitly disabled"
+"""How DuckLake says that a server's database holds no catalog."""
 
 
-def connect(catalog: str, home: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+def connect(server: Server | None, home: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """Return a connection whose default database is the lake, with every table of the contract.
 
     Args:
-        catalog: empty for SQLite under ``home``, or a ``postgresql+psycopg2://`` URL.
+        server: where the catalog is; None for SQLite under ``home``.
         home: SYNTH_HOME; the lake's data files live in ``home/lake``.
         read_only: attach without the right to write.
 
     Raises:
         StoppedError: the catalog cannot be reached.
+        UsageError: there is none yet, and it may only be read.
     """
+    if read_only and server is None and not (home / "catalog.sqlite").is_file():
+        raise _nothing_yet(server, home)
     home.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
-    needed = EXTENSIONS if is_postgres(catalog) else ("sqlite_scanner", "ducklake")
-    for name in needed:
+    for name in ("postgres_scanner" if server else "sqlite_scanner", "ducklake"):
         connection.execute(f"LOAD '{_extension(name)}'")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")
     # What the lake is asked is small: with more threads a read costs twice the CPU, most of it spent waiting in turns.
     connection.execute("SET threads = 1")
     try:
-        connection.execute(_attach(catalog, home, read_only=read_only))
+        connection.execute(_attach(server, home, read_only=read_only))
         connection.execute("USE lake")
         if not read_only:
             _create_missing(connection)
     except duckdb.Error as error:
+        if read_only and NOT_THERE in str(error):
+            raise _nothing_yet(server, home) from None
+        # DuckDB's own message would show the password of a server.
         raise StoppedError(
             f"the lake's catalog cannot be opened ({type(error).__name__})",
-            where="SYNTH_CATALOG" if catalog else str(home / "catalog.sqlite"),
+            where=place(server, home),
             fix="check that the database runs, that the address is right and that the disk has room",
         ) from None
     return connection
 
 
-def is_postgres(catalog: str) -> bool:
-    """Whether a catalog address means Postgres."""
-    return catalog.startswith(POSTGRES)
+def place(server: Server | None, home: Path) -> str:
+    """Return where the catalog is, for a person."""
+    return f"{server.variable}, {server.shown}" if server else str(home / "catalog.sqlite")
+
+
+def _nothing_yet(server: Server | None, home: Path) -> UsageError:
+    return UsageError(
+        "there is nothing to query yet",
+        where=place(server, home) if server else str(home),
+        fix="`synth run DATASET` makes a first batch",
+    )
 
 
 def _extension(name: str) -> Path:
@@ -72,14 +86,13 @@ def _extension(name: str) -> Path:
     return file
 
 
-def _attach(catalog: str, home: Path, *, read_only: bool) -> str:
+def _attach(server: Server | None, home: Path, *, read_only: bool) -> str:
     data = home / "lake"
     options = [f"DATA_PATH '{_quoted(data)}/'", "OVERRIDE_DATA_PATH true"]
     if read_only:
         options.append("READ_ONLY")
-    if is_postgres(catalog):
-        plain = "postgresql://" + catalog.split("://", 1)[1]
-        return f"ATTACH 'ducklake:postgres:{_quoted(plain)}' AS lake ({', '.join(options)})"
+    if server:
+        return f"ATTACH 'ducklake:postgres:{_quoted(server.dsn)}' AS lake ({', '.join(options)})"
     options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 10000"]
     return f"ATTACH 'ducklake:sqlite:{_quoted(home / 'catalog.sqlite')}' AS lake ({', '.join(options)})"
 

@@ -17,8 +17,9 @@ import orjson
 import polars as pl
 
 from dbt_like_sql.compiler import shipped_models
-from resources.lake.connection import connect, is_postgres
+from resources.lake.connection import connect
 from resources.objects import ObjectFiles
+from resources.postgres import catalog_server
 from synth_assets.errors import IntegrityError, StoppedError, SynthError, UsageError
 from synth_assets.tables import TABLES
 
@@ -73,17 +74,12 @@ def run_query(home: Path, environ: Mapping[str, str], sql: str, limit: int | Non
         limit: rows at most; None returns all.
 
     Raises:
-        UsageError: it is not exactly one SELECT, names something else, cannot be computed, or takes too long.
+        UsageError: it is not exactly one SELECT, names something else, cannot be computed, or takes too long; or there
+            is no catalog yet.
         IntegrityError: a payload file is gone.
         StoppedError: the catalog cannot be opened.
     """
-    catalog = environ.get("SYNTH_CATALOG", "")
-    catalog = catalog if is_postgres(catalog) else ""
-    if not catalog and not (home / "catalog.sqlite").is_file():
-        raise UsageError(
-            "there is nothing to query yet", where=str(home), fix="`synth run DATASET` makes a first batch"
-        )
-    connection = connect(catalog, home, read_only=True)
+    connection = connect(catalog_server(environ), home, read_only=True)
     timer = threading.Timer(TIME_LIMIT_S, _interrupt, [connection])
     timer.daemon = True
     timer.start()

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import filelock
 import polars as pl
 
 from resources.actor import acting_as
-from resources.lake.connection import connect, is_postgres
+from resources.lake.connection import connect, place
 from resources.lake.ledger import Ledger
+from resources.locks import commit_lock, holding
 from resources.objects import ObjectFiles, disk_full
+from resources.postgres import Server, catalog_server
 from synth_assets.canonical import stored_json
 from synth_assets.domain.ledger import FIRST_HEAD, entry_sha256, sealed
 from synth_assets.domain.transactions import Change, Commit, Receipt, StoredObject, Swap
@@ -24,8 +25,7 @@ from synth_assets.errors import RefusedError, StoppedError
 from synth_assets.tables import TABLES
 
 LOCK_WAIT_S = 120
-ADVISORY_LOCK = 0x5359_4E54
-"""Key of the commit section on Postgres."""
+COMMIT_TRIES = 3
 
 
 class _Stream:
@@ -41,16 +41,17 @@ class _Stream:
 class DuckLake:
     """The `Lake` port on DuckLake; one connection per instance, safe to share between threads."""
 
-    def __init__(self, home: Path, catalog: str, actor: str) -> None:
+    def __init__(self, home: Path, server: Server | None, actor: str) -> None:
         self.home = home
-        self.catalog = catalog
+        self.server = server
         self.actor = actor
         self.objects = ObjectFiles(home / "objects")
         self.ledger = Ledger(home / "ledger")
         self._mutex = threading.RLock()
         home.mkdir(parents=True, exist_ok=True)
+        self._commit_lock = commit_lock(home, server)
         with self._alone():
-            self._connection = connect(catalog, home)
+            self._connection = connect(server, home)
 
     def close(self) -> None:
         """Let go of the catalog."""
@@ -108,22 +109,52 @@ class DuckLake:
     def commit(self, commit: Commit) -> Receipt:
         """Apply a commit; see `Lake.commit`."""
         commit, lines = sealed(commit)
-        with self._mutex, self._alone():
+        with self._mutex:
+            tries = 0
+            while True:
+                tries += 1
+                try:
+                    return self._commit_once(commit, lines)
+                except (duckdb.Error, OSError) as error:
+                    if tries == COMMIT_TRIES or not _may_pass(error):
+                        raise self._translated(error, "commit") from None
+
+    def _commit_once(self, commit: Commit, lines: Sequence[bytes]) -> Receipt:
+        """Apply a commit, unless its key is in the chain already."""
+        with self._alone():
             done = self.read("audit_log", dataset=commit.dataset, commit_key=commit.key)
             if done.height:
                 return Receipt(seq=done["seq"][0], entry_sha256=done["entry_sha256"][0], was_replayed=True)
-            try:
-                self._connection.execute("BEGIN")
-                receipt, entry = self._apply(commit)
-                self._connection.execute("COMMIT")
-            except (duckdb.Error, OSError) as error:
-                self._undo()
-                raise self._translated(error, "commit") from None
-            except BaseException:
-                self._undo()
-                raise
+            receipt, entry = self._transact(commit)
             self.ledger.append(entry.row(0, named=True), lines, self.read)
             return receipt
+
+    def _transact(self, commit: Commit) -> tuple[Receipt, pl.DataFrame]:
+        """Apply a commit in one transaction; a COMMIT that raised may have committed, so its entry is looked up."""
+        done = None
+        try:
+            self._connection.execute("BEGIN")
+            done = self._apply(commit)
+            self._connection.execute("COMMIT")
+        except (duckdb.Error, OSError):
+            self._undo()
+            if done is None or not self._is_there(commit, done[0]):
+                raise
+        except BaseException:
+            self._undo()
+            raise
+        return done
+
+    def _is_there(self, commit: Commit, receipt: Receipt) -> bool:
+        """Whether exactly this transaction was committed; an entry's hash holds the time it was made."""
+        try:
+            return not self.read("audit_log", dataset=commit.dataset, entry_sha256=receipt.entry_sha256).is_empty()
+        except StoppedError as error:
+            raise StoppedError(
+                "the lake's catalog was lost while committing; everything finished is kept",
+                where=error.where,
+                fix="run the same command again: it looks up what was committed",
+            ) from None
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
@@ -231,28 +262,19 @@ class DuckLake:
             return
 
     def _translated(self, error: Exception, failed_to: str) -> StoppedError:
-        text = str(error).lower()
-        if any(sign in text for sign in ("no space", "disk is full", "file too large", "could not write", "disk full")):
+        if _is_disk_full(error):
             return disk_full(self.home)
         return StoppedError(
             f"the lake could not {failed_to} ({type(error).__name__}); nothing was changed",
-            where="SYNTH_CATALOG" if self.catalog else str(self.home / "catalog.sqlite"),
+            where=place(self.server, self.home),
             fix="run the same command again; if it persists, check the catalog and the disk",
         )
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the commit section: SQLite catalogs refuse writers that overlap."""
-        lock = filelock.FileLock(self.home / "catalog.lock", timeout=LOCK_WAIT_S)
-        try:
-            with lock:
-                yield
-        except filelock.Timeout:
-            raise StoppedError(
-                f"another process has been committing for {LOCK_WAIT_S} s",
-                where=str(self.home / "catalog.lock"),
-                fix="try again later",
-            ) from None
+        """Hold the commit section: SQLite catalogs refuse writers that overlap, Postgres would let them conflict."""
+        with holding(self._commit_lock, wait_s=LOCK_WAIT_S):
+            yield
 
 
 def open_lake(home: Path, environ: Mapping[str, str] | None = None) -> DuckLake:
@@ -263,8 +285,22 @@ def open_lake(home: Path, environ: Mapping[str, str] | None = None) -> DuckLake:
         environ: where SYNTH_CATALOG and SYNTH_ACTOR are looked up; the process's own by default.
     """
     variables = os.environ if environ is None else environ
-    catalog = variables.get("SYNTH_CATALOG", "")
-    return DuckLake(home, catalog if is_postgres(catalog) else "", acting_as(variables))
+    return DuckLake(home, catalog_server(variables), acting_as(variables))
+
+
+def catalog_place(home: Path, environ: Mapping[str, str]) -> str:
+    """Return where the catalog of a home is, for a person; a password is never shown."""
+    return place(catalog_server(environ), home)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same transaction may go through when tried again: a conflict, or a connection that was lost."""
+    return (type(error) is duckdb.Error or isinstance(error, duckdb.OperationalError)) and not _is_disk_full(error)
+
+
+def _is_disk_full(error: Exception) -> bool:
+    text = str(error).lower()
+    return any(sign in text for sign in ("no space", "disk is full", "file too large", "could not write", "disk full"))
 
 
 def _condition(equals: Mapping[str, Any]) -> tuple[str, list[Any]]:

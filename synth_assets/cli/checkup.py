@@ -131,14 +131,19 @@ def _home(project: Project, _: Environ) -> Iterator[Finding]:
     )
 
 
-def _catalog(project: Project, _: Environ) -> Iterator[Finding]:
+def _catalog(project: Project, environ: Environ) -> Iterator[Finding]:
+    from resources.lake import catalog_place
+
     datasets = project.lake.read("heads")["dataset"].to_list()
-    yield Finding("catalog", True, f"opens; datasets: {', '.join(sorted(datasets)) or 'none yet'}")
+    names = ", ".join(sorted(datasets)) or "none yet"
+    yield Finding("catalog", True, f"{catalog_place(project.home, environ)} opens; datasets: {names}")
 
 
 def _dagster_instance(project: Project, _: Environ) -> Iterator[Finding]:
+    from resources.instance import storage_place
+
     with project.instance() as instance:
-        yield Finding("dagster instance", True, f"opens; {instance.get_runs_count():,} runs")
+        yield Finding("dagster instance", True, f"{storage_place()} opens; {instance.get_runs_count():,} runs")
 
 
 def _recipes(project: Project, _: Environ) -> Iterator[Finding]:

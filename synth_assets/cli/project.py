@@ -80,16 +80,20 @@ class Project:
         Raises:
             StoppedError: its storage cannot be written, e.g. because the disk is full.
         """
-        from sqlalchemy.exc import SQLAlchemyError
-
-        from resources.instance import dagster_home, instance_for, server_url
+        from resources.instance import (
+            dagster_home,
+            instance_for,
+            retries_in_one_line,
+            storage_errors,
+            storage_place,
+        )
 
         try:
-            with instance_for(dagster_home()) as instance:
+            with retries_in_one_line(), instance_for(dagster_home()) as instance:
                 yield instance
-        except SQLAlchemyError as error:
+        except storage_errors() as error:
             raise StoppedError(
                 f"Dagster could not write down what runs ({type(error).__name__}); everything finished is kept",
-                where="SYNTH_INSTANCE" if server_url() else str(dagster_home()),
-                fix="check free space there or the server, then run the same command again",
+                where=storage_place(),
+                fix="check the free space or the server there, then run the same command again",
             ) from None
