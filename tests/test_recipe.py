@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from resources.places import PROJECT
+from synth_assets.domain.tagging import KINDS
 from synth_assets.errors import UsageError
 from synth_assets.recipe import BrokenRecipe, Recipe, RecipeModel, discover, load_recipe
 from synth_assets.recipe.loader import template_sha256
@@ -59,6 +62,21 @@ def test_the_shipped_recipe_gives_both_labels_the_same_openings() -> None:
     openings = load_recipe(SHIPPED).model.openings
 
     assert [opening for opening in openings if "label" in opening.when] == []
+
+
+def test_what_the_documentation_shows_of_tags_and_test_sets_can_be_written_into_a_recipe(tmp_path: Path) -> None:
+    page = (PROJECT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    shown = [yaml.safe_load(block.partition("```")[0]) for block in page.split("```yaml\n")[1:]]
+    keys = {key: value for block in shown for key, value in block.items()}
+    folder = with_test_rows(tmp_path, TEST_ROWS)
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe | keys), encoding="utf-8")
+
+    loaded = load_recipe(folder)
+
+    assert {rule.kind for rule in loaded.model.tags.values()} == set(KINDS) - {"axis"}
+    assert loaded.model.real_data is not None
+    assert loaded.model.real_data.reader == "folder"
 
 
 def test_the_fixture_recipe_loads_and_finds_its_parts(tmp_path: Path) -> None:
