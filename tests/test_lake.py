@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from resources.lake import DuckLake, open_lake, store
+from resources.lake import DuckLake, leases, open_lake, store
 from synth_assets.domain.ledger import recorded
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import IntegrityError, RefusedError, StoppedError
@@ -460,3 +461,20 @@ def python(script: str, *arguments: object) -> subprocess.Popen[str]:
     command: Sequence[str] = [sys.executable, "-c", script, *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=Path(__file__).parents[1])
+
+
+def test_a_lease_may_be_dropped_while_another_one_is_taken(home: Path) -> None:
+    """The garbage collector lets go of it wherever it happens to run, so also in the thread that holds the lock."""
+    held = leases.leased_lake(home)
+    held.__enter__()
+
+    def drop() -> None:
+        with leases._mutex:
+            held.__exit__(None, None, None)
+
+    thread = threading.Thread(target=drop, daemon=True)
+    thread.start()
+    thread.join(10)
+
+    assert not thread.is_alive()
+    assert home not in leases._open

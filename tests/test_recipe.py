@@ -1,15 +1,19 @@
 """Reading a dataset's folder: what is whole loads, and every fault names its file, its line and its cure."""
 
 import contextlib
+import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from resources.places import PROJECT
+from synth_assets.domain.tagging import KINDS
 from synth_assets.errors import UsageError
 from synth_assets.recipe import BrokenRecipe, Recipe, RecipeModel, discover, load_recipe
 from synth_assets.recipe.loader import template_sha256
@@ -58,6 +62,21 @@ def test_the_shipped_recipe_gives_both_labels_the_same_openings() -> None:
     openings = load_recipe(SHIPPED).model.openings
 
     assert [opening for opening in openings if "label" in opening.when] == []
+
+
+def test_what_the_documentation_shows_of_tags_and_test_sets_can_be_written_into_a_recipe(tmp_path: Path) -> None:
+    page = (PROJECT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    shown = [yaml.safe_load(block.partition("```")[0]) for block in page.split("```yaml\n")[1:]]
+    keys = {key: value for block in shown for key, value in block.items()}
+    folder = with_test_rows(tmp_path, TEST_ROWS)
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe | keys), encoding="utf-8")
+
+    loaded = load_recipe(folder)
+
+    assert {rule.kind for rule in loaded.model.tags.values()} == set(KINDS) - {"axis"}
+    assert loaded.model.real_data is not None
+    assert loaded.model.real_data.reader == "folder"
 
 
 def test_the_fixture_recipe_loads_and_finds_its_parts(tmp_path: Path) -> None:
@@ -155,6 +174,104 @@ FAULTS: dict[str, tuple[str, str, str, str, str]] = {
     "a seed table outside its folder": ("seeds/words.jsonl", "../words.jsonl", "file:", "seeds.words.file", "correct"),
     "a table matched by no axis": ("match:\n    - label", "match:\n    - mood", "  words:", "mood", "correct"),
     "quality by equal ends": ("worst: 0.5", "worst: 0.0", "repetition", "must differ", "correct"),
+    "a tag of no kind": (
+        "cadence: daily",
+        "cadence: daily\ntags: {mood: {values: {}}}",
+        "tags:",
+        "tags.mood",
+        "add `kind:`",
+    ),
+    "a tag of an unknown kind": (
+        "cadence: daily",
+        "cadence: daily\ntags:\n  mood: {kind: guess}",
+        "  mood:",
+        "does not match any of the expected tags: 'constant', 'axis', 'language'",
+        "correct",
+    ),
+    "a key of another kind of tag": (
+        "cadence: daily",
+        "cadence: daily\ntags:\n  mood:\n    kind: constant\n    value: wry\n    axis: part",
+        "    axis: part",
+        "tags.mood.axis",
+        "remove `axis`",
+    ),
+    "a misspelled key of a tag": (
+        "cadence: daily",
+        "cadence: daily\ntags:\n  mood:\n    kind: language\n    min_probabilty: 0.5",
+        "    min_probabilty",
+        "tags.mood.min_probabilty",
+        "did you mean `min_probability`?",
+    ),
+    "a tag of an axis that is none": (
+        "cadence: daily",
+        "cadence: daily\ntags:\n  mood:\n    kind: axis\n    axis: colour",
+        "    axis: colour",
+        "tags.mood.axis: 'colour' is none of the axes ['part', 'tone']",
+        "correct",
+    ),
+    "a tag by the name of an axis": (
+        "cadence: daily",
+        "cadence: daily\ntags:\n  tone: {kind: constant, value: dry}",
+        "  tone: {kind",
+        "tags.tone: an axis has this name",
+        "correct",
+    ),
+    "a word for two values of a tag": (
+        "cadence: daily",
+        "cadence: daily\ntags:\n  mood:\n    kind: words\n    values: {wry: [Oddly, so so], dry: [oddly]}",
+        "    values: {wry",
+        "'oddly' is listed twice",
+        "correct",
+    ),
+    "a phrase without a word": (
+        "cadence: daily",
+        "cadence: daily\ntags:\n  mood:\n    kind: words\n    values: {wry: ['!!']}",
+        "    values: {wry",
+        "tags.mood.values.wry.0",
+        "correct",
+    ),
+    "two buckets with one bound": (
+        "cadence: daily",
+        "cadence: daily\ntags:\n  size:\n    kind: buckets\n    of: words\n    values: {small: 1, large: 1.0}",
+        "    values: {small",
+        "two values begin at 1",
+        "correct",
+    ),
+    "a bucket of nothing measured": (
+        "cadence: daily",
+        "cadence: daily\ntags:\n  size:\n    kind: buckets\n    of: beauty\n    values: {small: 1}",
+        "    of: beauty",
+        "tags.size.of",
+        "correct",
+    ),
+    "a similarity no cosine can have": (
+        "cadence: daily",
+        "cadence: daily\ntags:\n  topic:\n    kind: centroids\n    values: {a: [b]}\n    min_similarity: 1.5",
+        "    min_similarity: 1.5",
+        "tags.topic.min_similarity",
+        "correct",
+    ),
+    "real data without its rows": (
+        "cadence: daily",
+        "cadence: daily\nreal_data: {reader: movie_reviews}",
+        "real_data:",
+        "reader movie_reviews takes test_rows, and nothing else",
+        "correct",
+    ),
+    "a test set of the folder with rows to choose": (
+        "cadence: daily",
+        "cadence: daily\nreal_data: {reader: folder, test: test.jsonl, source: a test of ours, test_rows: 100}",
+        "real_data:",
+        "reader folder takes source and test, and nothing else",
+        "correct",
+    ),
+    "a test set outside its folder": (
+        "cadence: daily",
+        "cadence: daily\nreal_data: {reader: folder, test: ../test.jsonl, source: a test of ours}",
+        "real_data:",
+        "real_data.test",
+        "correct",
+    ),
     "a tab": ("cadence: daily", "\tcadence: daily", "cadence", "not valid YAML", "line named above"),
     "an anchor used": ("cadence: daily", "cadence: &c daily\ncron: *c", "cron", "anchors and aliases", ""),
     "a merge": ("  test: 0.0", "  <<: {test: 0.0}", "<<", "splits.<<", "correct"),
@@ -175,6 +292,50 @@ def test_a_fault_in_the_recipe_names_file_line_and_cure(
     assert error.fix
     assert fix in error.fix
     assert error.exit_code == 2
+
+
+TEST_ROWS = {"A door that sings.": "positive", "The cellar floods.": "negative"}
+SHIPPED_TEST = {"reader": "folder", "test": "test.jsonl", "source": "written for a test"}
+
+
+def with_test_rows(root: Path, rows: dict[str, str]) -> Path:
+    lines = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows.items())
+    return write_recipe(root, real_data=SHIPPED_TEST, files={"test.jsonl": lines})
+
+
+def test_a_test_set_of_the_folder_is_read_and_is_no_seed(tmp_path: Path) -> None:
+    recipe = load_recipe(with_test_rows(tmp_path, TEST_ROWS))
+
+    assert {row.fields["text"]: row.fields["label"] for row in recipe.test} == TEST_ROWS
+    assert not {row.fields["text"] for row in recipe.seeds} & set(TEST_ROWS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "what"),
+    [
+        (TEST_ROWS | {"A stair.": "neutral"}, ":3", "needs a label of the recipe"),
+        (TEST_ROWS | {"the  CELLAR floods.": "negative"}, ":3", "also an earlier test row"),
+        (TEST_ROWS | {"Damp": "negative"}, ":3", "also a row of seed table 'words'"),
+        ({"The cellar floods.": "negative"}, "", "no test row has label positive"),
+        ({}, "", "table 'test' is empty"),
+    ],
+)
+def test_a_fault_in_the_test_set_names_file_line_and_cure(
+    tmp_path: Path, rows: dict[str, str], line: str, what: str
+) -> None:
+    folder = with_test_rows(tmp_path, rows)
+
+    error = broken(folder)
+
+    assert what in error.what
+    assert error.where == f"{folder / 'test.jsonl'}{line}"
+    assert error.fix
+
+
+def test_a_test_set_that_is_not_there_names_the_key(tmp_path: Path) -> None:
+    error = broken(write_recipe(tmp_path, real_data=SHIPPED_TEST))
+
+    assert "`real_data:`" in error.fix
 
 
 def test_hourly_batches_are_utc_only(tmp_path: Path) -> None:

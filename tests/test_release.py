@@ -25,8 +25,9 @@ from synth_assets.vocabulary import Stage
 from tests.fakes.recipes import RECIPE
 
 KEYS = """
-    sample_id content_sha256 split task_type language label fields tags prompt_name prompt_version template_sha256
-    prompt_sha256 model generation_params generated_at batch generation_id assessments quality_score generator
+    sample_id content_sha256 split task_type language label fields tags tag_sources prompt_name prompt_version
+    template_sha256 prompt_sha256 model generation_params generated_at batch generation_id assessments quality_score
+    generator
 """.split()  # noqa: SIM905 - as the contract prints them
 
 HOSTILE = [
@@ -41,6 +42,8 @@ HOSTILE = [
     "=== not a heading above ===",
     "back\\slash \\| pipe \\` tick",
 ]
+
+WORDS_SOURCE = "words@1:0f3a5c21d4e6"
 
 AS_GITHUB = MarkdownIt("commonmark").enable("table").enable("strikethrough")
 
@@ -74,6 +77,7 @@ def sample(number: int, **changes: Any) -> dict[str, Any]:
         "generated_at": datetime(2026, 11, 1, 12, number, 0, 250_000, tzinfo=UTC),
         "decision": "accepted",
         "quality_score": 0.5 + number / 10,
+        "moods": ["wry"] if number % 2 else [],
     }
     return facts | changes
 
@@ -88,6 +92,11 @@ def contents(*samples: dict[str, Any], model: RecipeModel | None = None, **chang
         {"sample_id": row["sample_id"], "name": name, "value": value}
         for row in rows
         for name, value in {"words": 7.0, "repetition": None, "language": 0.1 + 0.2}.items()
+    ]
+    tags = [
+        {"sample_id": row["sample_id"], "name": "mood", "value": mood, "source_id": WORDS_SOURCE}
+        for row in rows
+        for mood in row["moods"]
     ]
     verdicts = [
         {"partition": batch, "stage": stage, "gate": gate, "passed": True}
@@ -107,6 +116,7 @@ def contents(*samples: dict[str, Any], model: RecipeModel | None = None, **chang
         generations=table("generations"),
         decisions=table("decisions"),
         assessments=TABLES["assessments"].frame(assessments),
+        tags=TABLES["tags"].frame(tags),
         texts=pl.DataFrame([{"sample_id": row["sample_id"], "text": row["text"]} for row in rows]),
         verdicts=TABLES["verdicts"].frame(verdicts),
         batches_left_out={"2026-11-09": "curated", "2026-11-08": "scored"},
@@ -200,7 +210,8 @@ def test_a_line_says_everything_about_its_sample() -> None:
         "language": "en",
         "label": "negative",
         "fields": {"text": 'Door 3 is "warm" \u2014 \u00e9, and\u2028wide.'},
-        "tags": {"part": "door", "tone": "wry"},
+        "tags": {"part": "door", "tone": "wry", "mood": "wry"},
+        "tag_sources": {"part": "drawn", "tone": "drawn", "mood": WORDS_SOURCE},
         "prompt_name": "lines",
         "prompt_version": "1",
         "template_sha256": "t" * 64,
@@ -240,6 +251,27 @@ def test_parquet_holds_the_same_rows_as_the_lines_of_its_split() -> None:
         assert set(frame["prompt"]) == {"lines@1"}
 
 
+def test_parquet_has_a_column_for_every_tag_in_every_split_and_null_where_a_sample_has_none() -> None:
+    files = release_files(contents(sample(0), sample(1, split="test"), sample(2, axes='{"part":"roof"}')))
+
+    train, test = (pl.read_parquet(BytesIO(files[f"data/{split}.parquet"])) for split in ("train", "test"))
+    assert train.schema == test.schema
+    assert train.select("sample_id", "tag_mood", "tag_part", "tag_tone").rows() == [
+        ("s2", None, "roof", None),
+        ("s0", None, "door", "wry"),
+    ]
+    assert test["tag_mood"].to_list() == ["wry"]
+
+
+def test_meta_and_card_count_every_tag_by_value() -> None:
+    model = RecipeModel.model_validate(RECIPE | {"tags": {"mood": {"kind": "words", "values": {"wry": ["oddly"]}}}})
+    files = release_files(contents(*(sample(n, axes='{"former":"a"}') for n in range(4)), model=model))
+
+    assert json.loads(files["meta.json"])["tag_counts"] == {"former": {"a": 4}, "mood": {"wry": 2}}
+    rows = [line for line in files["README.md"].decode().splitlines() if line.startswith(("| mood", "| former"))]
+    assert rows == ["| former | before | a 4 |", "| mood | words | wry 2 |"]
+
+
 # --- meta
 
 
@@ -258,6 +290,7 @@ def test_meta_says_what_the_release_is() -> None:
         "digest": "d" * 64,
         "parent_version": "v1",
         "label_counts": {"positive": 2, "negative": 1},
+        "tag_counts": {"mood": {"wry": 1}, "part": {"door": 3}, "tone": {"wry": 3}},
         "cost_usd": 0.0125,
     }
 

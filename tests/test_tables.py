@@ -24,6 +24,7 @@ PROMISED = [
     "generations",
     "samples",
     "assessments",
+    "tags",
     "decisions",
     "verdicts",
     "training_examples",
@@ -89,7 +90,7 @@ def test_a_measured_number_has_a_unit_and_what_is_no_number_has_none() -> None:
     without = {name for name, column in COLUMNS.items() if column.dtype.is_float() and not column.unit}
     superfluous = {name for name, column in COLUMNS.items() if column.unit and not column.dtype.is_numeric()}
 
-    assert without <= {"assessments.value"}  # in the unit of its scorer
+    assert without <= {"assessments.value", "tags.score"}  # in the unit of its scorer, of its kind of rule
     assert superfluous == set()
 
 

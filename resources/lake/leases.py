@@ -9,7 +9,8 @@ from pathlib import Path
 from resources.lake.store import DuckLake, open_lake
 
 _open: dict[Path, "_Lease"] = {}
-_mutex = threading.Lock()
+_mutex = threading.RLock()
+"""Reentrant: a lease that nobody closed is let go by the garbage collector, which may run while we hold this."""
 
 
 @dataclass

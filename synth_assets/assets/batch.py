@@ -224,7 +224,7 @@ def judgement_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     ) -> Iterator[Any]:
         work = work_on(recipe, context, lake, claims)
         announce("scored", 0, 1)
-        finished = judgement.score(work, embedder, real_data.protected(recipe.model))
+        finished = judgement.score(work, embedder, real_data.protected(recipe))
         announce("scored", 1, 1)
         yield from report(finished, rows=lake.read("assessments", **work.here), columns=["sample_id", "name", "value"])
 
@@ -261,7 +261,7 @@ def judgement_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         real_data: dg.ResourceParam[RealDataReader],
     ) -> Iterator[Any]:
         work = work_on(recipe, context, lake, claims)
-        finished = judgement.make_ready(work, real_data.protected(recipe.model))
+        finished = judgement.make_ready(work, real_data.protected(recipe))
         rows = lake.read("training_examples", **work.here)
         yield from report(finished, rows=rows, columns=["sample_id", "split", "label", "quality_score"])
 

@@ -53,7 +53,7 @@ def version_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         real_data: dg.ResourceParam[RealDataReader],
     ) -> Iterator[Any]:
         work = Work(recipe, context.partition_key, lake, None, context.run.run_id, now)
-        protected = tuple(real_data.protected(recipe.model).rows["text"])
+        protected = tuple(real_data.protected(recipe).rows["text"])
         with cutting(lake.home, recipe.dataset):
             finished = versions.release(
                 work, lake.home / "releases", reason=config.reason, actor=lake.actor, protected=protected
@@ -80,12 +80,12 @@ def version_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         real_data: dg.ResourceParam[RealDataReader],
     ) -> Iterator[Any]:
         work = Work(recipe, context.partition_key, lake, None, context.run.run_id, now)
-        real = real_data.read(recipe.model)
+        real = real_data.read(recipe)
         if real is None:
             raise UsageError(
                 f"{recipe.dataset} names no real data to measure a model on",
                 where=str(recipe.folder / "recipe.yaml"),
-                fix="add `real_data:` with a reader and test_rows",
+                fix="add `real_data:` with a reader; `folder` takes a test set of your own",
             )
         finished = models.train(work, embedder, real, actor=lake.actor, clock=time.perf_counter)
         rows = lake.read("evaluations", model_run_id=finished.output_digest).sort("metric", "value", descending=True)

@@ -40,6 +40,7 @@ class Evidence:
     generations: pl.DataFrame = field(default_factory=_empty("generations"))
     samples: pl.DataFrame = field(default_factory=_empty("samples"))
     assessments: pl.DataFrame = field(default_factory=_empty("assessments"))
+    tags: pl.DataFrame = field(default_factory=_empty("tags"))
     decisions: pl.DataFrame = field(default_factory=_empty("decisions"))
     examples: pl.DataFrame = field(default_factory=_empty("training_examples"))
     texts: pl.DataFrame = field(
@@ -71,6 +72,7 @@ def read_evidence(lake: Lake, model: RecipeModel, batch: str, *, protected: tupl
         generations=lake.read("generations", **here),
         samples=lake.read("samples", **here),
         assessments=lake.read("assessments", **here),
+        tags=lake.read("tags", **here),
         decisions=lake.read("decisions", **here),
         examples=lake.read("training_examples", **here),
         texts=texts_of(lake, **here),

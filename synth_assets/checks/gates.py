@@ -170,8 +170,8 @@ def within_budget(evidence: Evidence) -> Verdict:
 
 
 def scored_contract(evidence: Evidence) -> Verdict:
-    """Assessments satisfy their contract."""
-    return _contract("contract", {"assessments": evidence.assessments})
+    """Assessments and tags satisfy their contracts."""
+    return _contract("contract", {"assessments": evidence.assessments, "tags": evidence.tags})
 
 
 def every_sample_is_assessed(evidence: Evidence) -> Verdict:

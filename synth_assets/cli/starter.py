@@ -73,6 +73,22 @@ gates:             # a batch that leaves a range is red
   label_deviation: {{max: 0.1, because: "The labels are planned half and half."}}
   drift: {{max: 0.5, because: "Batches of twenty differ a good deal by chance alone."}}
 
+tags:              # what a sample is; found by rules, none decides over it
+  task_type: {{kind: constant, value: classification}}
+  language: {{kind: language, min_probability: 0.5}}
+  length: {{kind: buckets, of: words, values: {{short: 0, medium: 12, long: 25}}}}
+  emotion:
+    kind: words
+    values:
+      pleased: [love, lovely, happy, great, thanks]
+      upset: [broken, disappointed, annoyed, never, worst]
+  topic:
+    kind: centroids
+    min_similarity: 0.3
+    values:
+      shipping: ["The parcel came late.", "Delivery was quick and the box was well packed."]
+      value: ["It is far too expensive.", "A good product for a low price."]
+
 quality_score:     # 0 at worst, 1 at best, weighted mean
   repetition: {{weight: 1, worst: 0.2, best: 0.0}}
   nearest_neighbour: {{weight: 1, worst: 0.95, best: 0.4}}

@@ -87,7 +87,7 @@ def red_gates(dataset: str, partition: str, failed: list[tuple[str, str, dict[st
 @click.option("--trainer", help="Train with this trainer instead of the recipe's.")
 @as_json
 def train(*, version: str, trainer: str | None, is_json: bool) -> None:
-    """Train on VERSION (DATASET@v1 or DATASET@latest) and measure the model on real data beside its baselines.
+    """Train on VERSION (DATASET@v1 or DATASET@latest) and measure the model on a frozen test set beside its baselines.
 
     A model that was trained before on the same version, parameters, seed and test set is read, not trained again.
     """
@@ -131,6 +131,7 @@ def train_version(project: Project, recipe: Recipe, key: str) -> dict[str, Any]:
         "trainer": row["trainer"],
         "was_trained_now": row["run_id"] == ran.run_id,
         "num_samples": row["num_samples"],
+        "test_set": project.lake.read("evaluation_datasets", sha256=row["test_set_sha256"])["name"][0],
         "evaluations": evaluations.drop("dataset", "model_run_id").to_dicts(),
     }
 
@@ -144,7 +145,7 @@ def print_evaluation(facts: dict[str, Any]) -> None:
     ]
     test_rows = facts["evaluations"][0]["test_rows"]
     print_table(
-        f"accuracy on {test_rows:,} real reviews",
+        f"accuracy on the {test_rows:,} rows of {facts['test_set']}",
         ("trained on", "rows", "accuracy", "95 % interval"),
         [(_subject(name, facts["version"]), *rest) for name, *rest in rows],
         numbers=("rows", "accuracy"),
@@ -159,4 +160,4 @@ def _subject(name: str, version: str) -> str:
         "baseline:majority": "nothing: always the majority class",
         "baseline:shots": "the prompts' own examples",
     }
-    return words.get(name, "real reviews" if name.startswith("baseline:real") else name)
+    return words.get(name, "real examples" if name.startswith("baseline:real") else name)

@@ -68,7 +68,8 @@ def _body(
         "",
         escaped(model.description),
         "",
-        "Every text in this dataset was written by a language model; no row is a person's words.",
+        "Every text in this dataset was written by a language model, or continued by one from an opening that the",
+        "recipe gives; no row was collected from people.",
         "",
         "| fact | value |",
         "|---|---|",
@@ -100,6 +101,7 @@ def _body(
             for name, entry in model.quality_score.items()
         ],
     ]
+    lines += _tags(model, meta["tag_counts"])
     if left_out:
         lines += [
             "",
@@ -107,6 +109,20 @@ def _body(
             "",
             *[f"- batch {batch}: held back at {stage}" for batch, stage in sorted(left_out.items())],
         ]
+    return lines
+
+
+def _tags(model: RecipeModel, counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Every tag with its values; what is neither a rule nor an axis any more was one when its batch was made."""
+    if not counts:
+        return []
+    lines = ["", "## Tags", "", "| tag | found by | samples by value |", "|---|---|---|"]
+    for name, values in counts.items():
+        by = (
+            model.tags[name].kind if name in model.tags else "drawn for the request" if name in model.axes else "before"
+        )
+        shown = ", ".join(f"{escaped(value)} {count}" for value, count in values.items())
+        lines.append(f"| {escaped(name)} | {by} | {shown} |")
     return lines
 
 

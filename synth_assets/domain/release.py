@@ -1,5 +1,6 @@
 """The files of a release: a pure function of what the version holds, so equal versions give equal bytes."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,6 +15,12 @@ from synth_assets.domain.drafting import TEXT
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.vocabulary import OURS
 
+Tag = tuple[str, str]
+"""A value and the source that gave it."""
+
+DRAWN = "drawn"
+"""Source of a control value: it was dealt when the request was planned."""
+
 INDENTED = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
@@ -23,7 +30,7 @@ class Contents:
 
     Attributes:
         members: of the version, columns of `versioning.MEMBER`.
-        samples, requests, generations, decisions, assessments: rows of those tables for the members.
+        samples, requests, generations, decisions, assessments, tags: rows of those tables for the members.
         texts: columns sample_id, text.
         verdicts: the verdicts of every batch inside, rows of `verdicts`.
         batches_left_out: batches that are not green, with the stage that holds each back.
@@ -40,6 +47,7 @@ class Contents:
     generations: pl.DataFrame
     decisions: pl.DataFrame
     assessments: pl.DataFrame
+    tags: pl.DataFrame
     texts: pl.DataFrame
     verdicts: pl.DataFrame
     batches_left_out: Mapping[str, str]
@@ -62,7 +70,8 @@ def release_files(contents: Contents) -> dict[str, bytes]:
         ).encode(),
     }
     for split in splits:
-        files[f"data/{split}.parquet"] = _parquet([row for row in rows if row["split"] == split])
+        mine = [row for row in rows if row["split"] == split]
+        files[f"data/{split}.parquet"] = _parquet(mine, tags=sorted(meta["tag_counts"]))
     files["manifest.json"] = orjson.dumps(_manifest(contents, meta, files), option=INDENTED)
     return files
 
@@ -90,8 +99,11 @@ def sample_rows(contents: Contents) -> list[dict[str, Any]]:
         .join(contents.texts, on="sample_id", how="left")
         .sort("batch", "attempt", "ordinal", "position")
     )
-    values = _assessments(contents.assessments)
-    return [_row(row, values.get(row["sample_id"], {})) for row in joined.iter_rows(named=True)]
+    values, tags = _assessments(contents.assessments), _tags(contents.tags)
+    return [
+        _row(row, values.get(row["sample_id"], {}), _drawn(row["axes"]) | tags.get(row["sample_id"], {}))
+        for row in joined.iter_rows(named=True)
+    ]
 
 
 def _assessments(assessments: pl.DataFrame) -> dict[str, dict[str, float | None]]:
@@ -101,7 +113,19 @@ def _assessments(assessments: pl.DataFrame) -> dict[str, dict[str, float | None]
     return found
 
 
-def _row(row: Mapping[str, Any], assessments: Mapping[str, float | None]) -> dict[str, Any]:
+def _tags(tags: pl.DataFrame) -> dict[str, dict[str, Tag]]:
+    found: dict[str, dict[str, Tag]] = {}
+    for row in tags.sort("sample_id", "name").iter_rows(named=True):
+        found.setdefault(row["sample_id"], {})[row["name"]] = row["value"], row["source_id"]
+    return found
+
+
+def _drawn(axes: str) -> dict[str, Tag]:
+    """Every control value that a sample was asked for is a tag of it too."""
+    return {name: (value, DRAWN) for name, value in orjson.loads(axes).items()}
+
+
+def _row(row: Mapping[str, Any], assessments: Mapping[str, float | None], tags: Mapping[str, Tag]) -> dict[str, Any]:
     return {
         "sample_id": row["sample_id"],
         "content_sha256": row["content_sha256"],
@@ -110,7 +134,8 @@ def _row(row: Mapping[str, Any], assessments: Mapping[str, float | None]) -> dic
         "language": row["language"],
         "label": row["label"],
         "fields": {TEXT: row["text"]},
-        "tags": orjson.loads(row["axes"]),
+        "tags": {name: value for name, (value, _) in tags.items()},
+        "tag_sources": {name: source for name, (_, source) in tags.items()},
         "prompt_name": row["prompt_name"],
         "prompt_version": row["prompt_version"],
         "template_sha256": row["template_sha256"],
@@ -142,6 +167,7 @@ def _meta(contents: Contents, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "digest": contents.digest,
         "parent_version": None if contents.parent_version is None else f"v{contents.parent_version}",
         "label_counts": {label: labels.count(label) for label in [*contents.model.labels, *former]},
+        "tag_counts": _tag_counts(rows),
         "cost_usd": contents.cost_usd,
     }
 
@@ -149,6 +175,14 @@ def _meta(contents: Contents, rows: list[dict[str, Any]]) -> dict[str, Any]:
 def _generator(row: Mapping[str, Any]) -> str:
     """Name the model that wrote a sample, and the tool if it was not this one."""
     return str(row["model"]) if row["generator"] == OURS else f"{row['model']} by {row['generator']}"
+
+
+def _tag_counts(rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        for name, value in row["tags"].items():
+            counts.setdefault(name, Counter())[value] += 1
+    return {name: dict(sorted(counted.items())) for name, counted in sorted(counts.items())}
 
 
 def _funnel(contents: Contents) -> dict[str, int]:
@@ -160,8 +194,8 @@ def _funnel(contents: Contents) -> dict[str, int]:
     }
 
 
-def _parquet(rows: list[dict[str, Any]]) -> bytes:
-    """Flat columns for readers that know nothing of the nested ones."""
+def _parquet(rows: list[dict[str, Any]], *, tags: list[str]) -> bytes:
+    """Flat columns for readers that know nothing of the nested ones; every split has one for every tag."""
     flat = [
         {
             TEXT: row["fields"][TEXT],
@@ -172,10 +206,12 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
             "model": row["model"],
             "quality_score": row["quality_score"],
         }
+        | {f"tag_{name}": row["tags"].get(name) for name in tags}
         for row in rows
     ]
     buffer = BytesIO()
-    pl.DataFrame(flat, schema_overrides={"quality_score": pl.Float64}).write_parquet(buffer, compression="zstd")
+    maybe_null = {"quality_score": pl.Float64, **dict.fromkeys((f"tag_{name}" for name in tags), pl.String)}
+    pl.DataFrame(flat, schema_overrides=maybe_null).write_parquet(buffer, compression="zstd")
     return buffer.getvalue()
 
 

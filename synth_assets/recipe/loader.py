@@ -15,7 +15,7 @@ from synth_assets.recipe.validation import validated
 
 @dataclass(frozen=True)
 class SeedRow:
-    """One row of a seed table: ``fields`` as written, ``text`` always among them."""
+    """One row of a seed table or a test set: ``fields`` as written, ``text`` always among them."""
 
     table: str
     position: int
@@ -35,6 +35,8 @@ class Recipe:
     model: RecipeModel
     templates: tuple[Template, ...]
     seeds: tuple[SeedRow, ...]
+    test: tuple[SeedRow, ...] = ()
+    """Rows of the test set that stands in the folder; no prompt ever sees them."""
 
     @property
     def dataset(self) -> str:
@@ -124,7 +126,32 @@ def load_recipe(folder: Path) -> Recipe:
         )
     templates = tuple(load_template(folder / "prompts" / f"{use.name}.md") for use in model.prompts)
     seeds = tuple(row for name, table in model.seeds.items() for row in read_seeds(name, folder / table.file))
-    return Recipe(folder=folder, model=model, templates=templates, seeds=seeds)
+    return Recipe(folder=folder, model=model, templates=templates, seeds=seeds, test=_test_rows(model, folder, seeds))
+
+
+def _test_rows(model: RecipeModel, folder: Path, seeds: tuple[SeedRow, ...]) -> tuple[SeedRow, ...]:
+    """Read the test set of the folder, if there is one: every label occurs, no text twice and none from a seed."""
+    if model.real_data is None or model.real_data.test is None:
+        return ()
+    file = folder / model.real_data.test
+    rows = _rows("test", file, key="real_data")
+    taken = {_folded(row): f"a row of seed table '{row.table}'" for row in seeds}
+    for row in rows:
+        where = f"{file}:{row.position + 1}"
+        if row.fields.get("label") not in model.labels:
+            fix = f"give it one of {', '.join(sorted(model.labels))}"
+            raise UsageError("a test row needs a label of the recipe", where=where, fix=fix)
+        if _folded(row) in taken:
+            raise UsageError(f"a test row is also {taken[_folded(row)]}", where=where, fix="remove one of the two")
+        taken[_folded(row)] = "an earlier test row"
+    missing = sorted(set(model.labels) - {row.fields["label"] for row in rows})
+    if missing:
+        raise UsageError(f"no test row has label {missing[0]}", where=str(file), fix="add some")
+    return tuple(rows)
+
+
+def _folded(row: SeedRow) -> str:
+    return " ".join(row.fields["text"].casefold().split())
 
 
 def read_seeds(table: str, file: Path) -> list[SeedRow]:
@@ -133,21 +160,25 @@ def read_seeds(table: str, file: Path) -> list[SeedRow]:
     Raises:
         UsageError: the file is missing or empty, or a line is no flat JSON object of strings with a `text`.
     """
+    return _rows(table, file, key="seeds")
+
+
+def _rows(table: str, file: Path, *, key: str) -> list[SeedRow]:
     try:
         lines = file.read_bytes().splitlines()
     except OSError:
         raise UsageError(
-            f"seed table '{table}' cannot be read",
+            f"table '{table}' cannot be read",
             where=str(file),
-            fix="write the file, or correct `seeds:` in recipe.yaml",
+            fix=f"write the file, or correct `{key}:` in recipe.yaml",
         ) from None
-    rows = [_seed_row(table, position, line, file) for position, line in enumerate(lines) if line.strip()]
+    rows = [_row(table, position, line, file) for position, line in enumerate(lines) if line.strip()]
     if not rows:
-        raise UsageError(f"seed table '{table}' is empty", where=str(file), fix='add a line such as {"text": "..."}')
+        raise UsageError(f"table '{table}' is empty", where=str(file), fix='add a line such as {"text": "..."}')
     return rows
 
 
-def _seed_row(table: str, position: int, line: bytes, file: Path) -> SeedRow:
+def _row(table: str, position: int, line: bytes, file: Path) -> SeedRow:
     where = f"{file}:{position + 1}"
     try:
         fields = orjson.loads(line)
@@ -158,6 +189,6 @@ def _seed_row(table: str, position: int, line: bytes, file: Path) -> SeedRow:
     is_flat = isinstance(fields, dict) and all(isinstance(value, str) for value in fields.values())
     if not is_flat or not fields.get("text", "").strip():
         raise UsageError(
-            "a seed row needs a `text` and strings only", where=where, fix='write {"text": "...", "label": "..."}'
+            "a row needs a `text` and strings only", where=where, fix='write {"text": "...", "label": "..."}'
         )
     return SeedRow(table=table, position=position, fields=fields)

@@ -8,19 +8,12 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from synth_assets.recipe.cron import refuse_no_cron
+from synth_assets.recipe.strict import Identifier, Name, Reason, Strict
+from synth_assets.recipe.tags import AxisTag, TagRule
 from synth_assets.vocabulary import Assessment
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-"""Names of prompts, axes, values and files."""
-
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-"""Names that must also be Dagster and SQL names."""
-
-Reason = Annotated[str, StringConstraints(min_length=10, max_length=300)]
-"""Why a threshold is what it is."""
 
 HOURLY_KEY = "%Y-%m-%dT%H"
 
@@ -29,12 +22,6 @@ TEMPLATE_NAMES = {"label", "language", "opening", "rows"}
 
 ROUNDING = 1e-9
 """How far shares may miss 1 for being decimal fractions."""
-
-
-class Strict(BaseModel):
-    """No unknown key is ever ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Batch(Strict):
@@ -165,11 +152,29 @@ class Weight(Strict):
         return self
 
 
-class RealDataUse(Strict):
-    """The real data the dataset is measured on."""
+FOLDER = "folder"
+"""The reader of test rows that stand in the recipe's own folder."""
 
-    reader: Identifier = Field(description="A reader the project knows, e.g. movie_reviews.")
-    test_rows: int = Field(ge=100, description="Rows of the test set that are measured on.")
+
+class RealDataUse(Strict):
+    """What models are measured on: rows of an installed data set, or a file of the recipe's own folder."""
+
+    reader: Identifier = Field(description="A reader the project knows, e.g. movie_reviews, or `folder`.")
+    test_rows: int | None = Field(default=None, ge=100, description="Rows of an installed test set that are used.")
+    test: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.jsonl$")] | None = Field(
+        default=None, description="The file of reader `folder`; JSONL with `text` and `label`, shown in no prompt."
+    )
+    source: Annotated[str, StringConstraints(min_length=10, max_length=200)] | None = Field(
+        default=None, description="Who wrote the rows of that file."
+    )
+
+    @model_validator(mode="after")
+    def _has_what_its_reader_takes(self) -> "RealDataUse":
+        wanted = {"test", "source"} if self.reader == FOLDER else {"test_rows"}
+        given = {name for name in ("test_rows", "test", "source") if getattr(self, name) is not None}
+        if given != wanted:
+            raise ValueError(f"reader {self.reader} takes {' and '.join(sorted(wanted))}, and nothing else")
+        return self
 
 
 class Automation(Strict):
@@ -212,6 +217,7 @@ class RecipeModel(Strict):
     seeds: dict[Identifier, SeedTable] = Field(default_factory=dict)
     prompts: list[PromptUse] = Field(min_length=1)
     rules: dict[Assessment, Rule] = Field(description="Asked of every sample; breaking one rejects it.")
+    tags: dict[Identifier, TagRule] = Field(default_factory=dict, description="Given to every sample; none decides.")
     gates: Gates
     quality_score: dict[Assessment, Weight] = Field(min_length=1)
     splits: dict[Literal["train", "validation", "test"], float]
@@ -284,4 +290,13 @@ class RecipeModel(Strict):
         names = [use.name for use in self.prompts]
         if len(set(names)) < len(names):
             raise ValueError(f"prompts: {names} names one twice")
+        return self
+
+    @model_validator(mode="after")
+    def _tags_are_not_confused_with_axes(self) -> "RecipeModel":
+        for name, rule in self.tags.items():
+            if isinstance(rule, AxisTag) and rule.axis not in self.axes:
+                raise ValueError(f"tags.{name}.axis: {rule.axis!r} is none of the axes {sorted(self.axes)}")
+            if name in self.axes and rule != AxisTag(kind="axis", axis=name):
+                raise ValueError(f"tags.{name}: an axis has this name, and its drawn value is a tag already")
         return self

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from synth_assets.errors import UsageError
-from synth_assets.recipe.model import Identifier, Name, Strict
+from synth_assets.recipe.strict import Identifier, Name, Strict
 from synth_assets.recipe.strict_yaml import parse
 from synth_assets.recipe.validation import validated
 

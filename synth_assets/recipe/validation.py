@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -27,7 +27,7 @@ def validated(model: type[Model], document: Document, *, file: Path) -> Model:
         findings = error.errors(include_url=False, include_input=False)
         # A misspelled key is also a missing one: the misspelling is what to correct.
         first = min(findings, key=lambda finding: finding["type"] != "extra_forbidden")
-        path = tuple(str(part) if isinstance(part, str) else part for part in first["loc"])
+        path = _path(document.value, first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         if not path:  # a rule about several keys names the one to look at itself
             head, _, message = message.partition(": ")
@@ -39,26 +39,40 @@ def validated(model: type[Model], document: Document, *, file: Path) -> Model:
         ) from None
 
 
+def _path(value: Any, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return where a finding is in the document: pydantic also names the `kind` by which it chose a model."""
+    path: list[int | str] = []
+    for part in loc:
+        if isinstance(value, dict) and part not in value and part == value.get("kind"):
+            continue
+        path.append(part)
+        is_there = (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int))
+        value = value[part] if is_there else None
+    return tuple(path)
+
+
 def _cure(finding: ErrorDetails, model: type[BaseModel]) -> str:
     key = str(finding["loc"][-1]) if finding["loc"] else ""
     if finding["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, _known_keys(model), n=1)
+        known = _known_keys(model)
+        close = [] if key in known else difflib.get_close_matches(key, known, n=1)  # else it only stands elsewhere
         return f"did you mean `{close[0]}`?" if close else f"remove `{key}`; it is no key here"
     if finding["type"] == "missing":
         return f"add `{key}:`"
+    if finding["type"] == "union_tag_not_found":
+        return "add `kind:`"
     if finding["type"] == "string_type":
         return "put the value in quotes"
     return "correct the value"
 
 
-def _known_keys(model: type[BaseModel], seen: set[Any] | None = None) -> set[str]:
+def _known_keys(kind: Any, seen: set[Any] | None = None) -> set[str]:
+    """Return the keys of a model and of every model inside it."""
     seen = seen if seen is not None else set()
-    if model in seen:
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return set().union(*(_known_keys(inner, seen) for inner in get_args(kind)))
+    if kind in seen:
         return set()
-    seen.add(model)
-    keys = set(model.model_fields)
-    for field in model.model_fields.values():
-        for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                keys |= _known_keys(kind, seen)
-    return keys
+    seen.add(kind)
+    inside = (_known_keys(field.annotation, seen) for field in kind.model_fields.values())
+    return set(kind.model_fields).union(*inside)

@@ -1,7 +1,7 @@
 """The stages that judge: measuring every sample, deciding on it, and making examples of the accepted."""
 
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -13,8 +13,10 @@ from synth_assets.domain import fingerprints
 from synth_assets.domain.curation import decide, training_examples
 from synth_assets.domain.ports import Embedder, LabelledTexts
 from synth_assets.domain.scoring import SCORERS, Context, assess, source_id
+from synth_assets.domain.tagging import Tagged, tag
 from synth_assets.domain.transactions import Change, StoredObject
 from synth_assets.recipe.loader import Recipe
+from synth_assets.recipe.tags import CentroidsTag
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Assessment, Decision, Source, Stage
@@ -22,20 +24,28 @@ from synth_assets.vocabulary import Assessment, Decision, Source, Stage
 EMBEDDINGS_SCHEMA = {"sample_id": pl.String, "embedder": pl.String, "vector": pl.List(pl.Float32)}
 """Payload of embeddings: they are made of text, so they live where text lives."""
 
+NO_VECTORS = np.zeros((0, 0), dtype=np.float32)
 
 Stored = tuple[str, str | None, StoredObject]
 """A payload object with its kind and batch, as a commit names it."""
 
 
 def score(work: Work, embedder: Embedder, protected: LabelledTexts) -> Finished:
-    """Give every sample its missing or outdated assessments; those it has stand."""
+    """Give every sample its missing or outdated assessments; those it has stand. Tags are found anew each time."""
     read = work.written_by(Stage.GENERATED)
     evidence = read_evidence(work.lake, work.recipe.model, work.batch, protected=())
     context = _context(work.recipe, embedder, protected)
     kept, outdated = _present(evidence, {name.value: source_id(SCORERS[name], context) for name in Assessment})
-    measured, stored = _measured(work, evidence, outdated, context, embedder) if outdated else (kept.clear(), [])
+    rules = work.recipe.model.tags
+    samples, vectors, stored = _samples(evidence, outdated), NO_VECTORS, []
+    if outdated or any(isinstance(rule, CentroidsTag) for rule in rules.values()):
+        vectors, stored = _embeddings(work, embedder, samples)
+    context = replace(context, embeddings=vectors)
+    measured = _measured(work, evidence, samples, context, embedder) if outdated else kept.clear()
     assessments = pl.concat([kept, measured])
-    evidence = replace(evidence, assessments=assessments)
+    found = tag(Tagged(samples, assessments, vectors, embedder), rules)
+    tags = _rows("tags", found.with_columns(pl.lit(work.now()).alias("tagged_at")), work)
+    evidence = replace(evidence, assessments=assessments, tags=tags)
     return work.finish(
         Stage.SCORED,
         judge(Stage.SCORED, evidence),
@@ -47,8 +57,9 @@ def score(work: Work, embedder: Embedder, protected: LabelledTexts) -> Finished:
                 "measured": len(outdated),
                 "assessments": assessments.height,
                 **_means(assessments),
+                **_tag_counts(tags, rules),
             },
-            changes=[Change("assessments", assessments, work.here)],
+            changes=[Change("assessments", assessments, work.here), Change("tags", tags, work.here)],
             payload=stored,
         ),
     )
@@ -56,37 +67,41 @@ def score(work: Work, embedder: Embedder, protected: LabelledTexts) -> Finished:
 
 def _context(recipe: Recipe, embedder: Embedder, protected: LabelledTexts) -> Context:
     """Return what samples are measured against, as far as it decides whether an assessment is outdated."""
-    nothing = np.zeros((0, 0), dtype=np.float32)
     return Context(
         language=recipe.model.language,
         shots=[row.fields["text"] for row in recipe.shots],
         protected=protected,
         earlier=pl.DataFrame(schema={"sample_id": pl.String, "text": pl.String}),
-        embeddings=nothing,
-        earlier_embeddings=nothing,
+        embeddings=NO_VECTORS,
+        earlier_embeddings=NO_VECTORS,
         embedder=embedder.name,
     )
 
 
-def _measured(
-    work: Work, evidence: Evidence, outdated: list[str], context: Context, embedder: Embedder
-) -> tuple[pl.DataFrame, list[Stored]]:
-    """Measure the outdated samples, in the company of all others of the batch and of what other batches accepted."""
+def _samples(evidence: Evidence, outdated: list[str]) -> pl.DataFrame:
+    """Return the batch's samples in plan order with text and what their request says; `is_new` marks the outdated."""
     logprobs = evidence.generations.select("request_id", "mean_logprob")
-    samples = (
+    return (
         evidence.samples.sort("attempt", "ordinal", "position")
         .join(evidence.texts, on="sample_id", how="left", maintain_order="left")
         .join(logprobs, on="request_id", how="left", maintain_order="left")
+        .join(evidence.requests.select("request_id", "axes"), on="request_id", how="left", maintain_order="left")
         .with_columns(pl.col("sample_id").is_in(outdated).alias("is_new"))
     )
+
+
+def _measured(
+    work: Work, evidence: Evidence, samples: pl.DataFrame, context: Context, embedder: Embedder
+) -> pl.DataFrame:
+    """Measure the outdated samples, in the company of all others of the batch and of what other batches accepted."""
     accepted_texts = texts_of(work.lake, dataset=work.recipe.dataset)
     earlier = evidence.earlier.select("sample_id").join(accepted_texts, on="sample_id", maintain_order="left")
-    vectors, stored = _embeddings(work, embedder, samples)
     earlier_vectors, _ = _embeddings(work, embedder, earlier, may_store=False)
-    context = replace(context, earlier=earlier, embeddings=vectors, earlier_embeddings=earlier_vectors)
+    context = replace(context, earlier=earlier, earlier_embeddings=earlier_vectors)
     frame = samples.select("sample_id", "text", "label", "mean_logprob", "is_new")
     measured = assess(frame, context, names=[name.value for name in Assessment])
-    return _rows(measured, work, at=work.now()), stored
+    by_code = pl.lit(str(Source.CODE)).alias("source_type")
+    return _rows("assessments", measured.with_columns(by_code, pl.lit(work.now()).alias("assessed_at")), work)
 
 
 def _present(evidence: Evidence, sources: dict[str, str]) -> tuple[pl.DataFrame, list[str]]:
@@ -98,15 +113,15 @@ def _present(evidence: Evidence, sources: dict[str, str]) -> tuple[pl.DataFrame,
     return evidence.assessments.filter(pl.col("sample_id").is_in(whole)).select(evidence.assessments.columns), outdated
 
 
-def _rows(measured: pl.DataFrame, work: Work, *, at: datetime) -> pl.DataFrame:
-    rows = measured.with_columns(
-        pl.lit(work.recipe.dataset).alias("dataset"),
-        pl.lit(work.batch).alias("batch"),
-        pl.lit(str(Source.CODE)).alias("source_type"),
-        pl.lit(at).alias("assessed_at"),
-    )
-    dtypes = TABLES["assessments"].dtypes
-    return rows.select(list(dtypes)).cast(dtypes)
+def _rows(table: str, found: pl.DataFrame, work: Work) -> pl.DataFrame:
+    dtypes = TABLES[table].dtypes
+    here = [pl.lit(value).alias(name) for name, value in work.here.items()]
+    return found.with_columns(here).select(list(dtypes)).cast(dtypes)
+
+
+def _tag_counts(tags: pl.DataFrame, rules: Iterable[str]) -> dict[str, dict[str, int]]:
+    counts = tags.group_by("name", "value").len().sort("name", "value")
+    return {f"tag_{each}": dict(counts.filter(pl.col("name") == each)["value", "len"].iter_rows()) for each in rules}
 
 
 def _means(assessments: pl.DataFrame) -> dict[str, float]:

@@ -183,6 +183,7 @@ def _contents(work: Work, next_up: Pending, number: int, verdicts: pl.DataFrame)
         generations=generations,
         decisions=lake.read("decisions", **here),
         assessments=lake.read("assessments", **here).join(members, on="sample_id", how="semi"),
+        tags=lake.read("tags", **here).join(members, on="sample_id", how="semi"),
         texts=texts_of(lake, dataset=work.recipe.dataset),
         verdicts=verdicts,
         batches_left_out=next_up.left_out,

@@ -14,6 +14,7 @@ TABLES: dict[str, Table] = {
         Table("generations", production.Generations, ("request_id",)),
         Table("samples", production.Samples, ("sample_id",)),
         Table("assessments", production.Assessments, ("sample_id", "name")),
+        Table("tags", production.Tags, ("sample_id", "name")),
         Table("decisions", production.Decisions, ("sample_id",)),
         Table("training_examples", production.TrainingExamples, ("sample_id",)),
         Table("stage_commits", production.StageCommits, ("commit_key",)),

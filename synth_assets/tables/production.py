@@ -71,6 +71,23 @@ class Assessments(pa.DataFrameModel):
     assessed_at: INSTANT = column("When it was computed.")
 
 
+class Tags(pa.DataFrameModel):
+    """What the recipe's rules say a sample is; a rule that finds nothing leaves no row."""
+
+    dataset: str = column("Dataset of the sample.")
+    batch: str = column("Batch of the sample.")
+    sample_id: str = column("The tagged sample.")
+    name: str = column("Tag in the recipe.")
+    value: str = column("Its value, a name of the recipe or a language code, never a sample's words.")
+    score: pl.Float64 = column(
+        "What decided, in the unit of the rule's kind: words found, an assessment, a cosine or a probability; "
+        "null where nothing was measured.",
+        nullable=True,
+    )
+    source_id: str = column("Kind of rule, its version and a hash of all it depends on besides the sample.")
+    tagged_at: INSTANT = column("When.")
+
+
 class Decisions(pa.DataFrameModel):
     """What became of every sample, and why."""
 

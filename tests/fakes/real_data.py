@@ -6,7 +6,7 @@ import polars as pl
 
 from synth_assets.canonical import digest
 from synth_assets.domain.ports import LabelledTexts, RealData
-from synth_assets.recipe.model import RecipeModel
+from synth_assets.recipe import Recipe
 from tests.fakes.film_talk import BAD, GOOD
 
 TEST_ROWS, VALIDATION_ROWS, POOL_ROWS = 100, 10, 40
@@ -35,8 +35,8 @@ class FakeRealData:
         test, validation = reviews("test", TEST_ROWS), reviews("validation", VALIDATION_ROWS)
         self.data = RealData(test, validation, reviews("pool", POOL_ROWS), protecting(test, validation))
 
-    def read(self, model: RecipeModel) -> RealData | None:
-        return None if model.real_data is None else self.data
+    def read(self, recipe: Recipe) -> RealData | None:
+        return None if recipe.model.real_data is None else self.data
 
-    def protected(self, model: RecipeModel) -> LabelledTexts:
-        return LabelledTexts.empty() if model.real_data is None else self.data.protected
+    def protected(self, recipe: Recipe) -> LabelledTexts:
+        return LabelledTexts.empty() if recipe.model.real_data is None else self.data.protected

@@ -38,6 +38,17 @@ def language_probability(text: str, language: str) -> float | None:
     return None if found is None else round(float(found), DIGITS)
 
 
+def identified_language(text: str) -> tuple[str, float]:
+    """Return the most probable language of a text, ISO 639-1, with its probability, 0..1; same source.
+
+    Example:
+        >>> identified_language("The parcel has not arrived yet and nobody answers.")[0]
+        'en'
+    """
+    language, probability = _identifier().classify(text)
+    return str(language), round(float(probability), DIGITS)
+
+
 def measure_language(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
     """Return the probability of the language asked for, per new sample."""
     values = [language_probability(text, context.language) for text in new_texts(samples)]
