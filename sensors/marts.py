@@ -8,7 +8,7 @@ from synth_assets.assets.marts import all_marts
 def marts_sensor() -> dg.AutomationConditionSensorDefinition:
     """Return the sensor, which runs from the start: a mart costs a query and no money."""
     return dg.AutomationConditionSensorDefinition(
-        name="marts_sensor",
+        name="marts",
         target=all_marts(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,

@@ -549,7 +549,7 @@ def test_the_marts_have_a_job_and_a_sensor_of_their_own(two_datasets: dg.Definit
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == {
         f"marts/{name}" for name in NAMES
     }
-    sensor = two_datasets.resolve_sensor_def("marts_sensor")
+    sensor = two_datasets.resolve_sensor_def("marts")
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
 
 
