@@ -17,12 +17,12 @@ from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from resources.locks import holding, instance_lock
 from resources.places import PROJECT, synth_home
 from resources.postgres import INSTANCE, instance_server
+from resources.storage import SqliteStorage, postgres_storage
 from synth_assets.errors import UsageError
 
 LOCK_WAIT_S = 120
@@ -130,10 +130,8 @@ class InstanceStorage(_AtHome, DagsterStorage):
         home.mkdir(parents=True, exist_ok=True)
         with holding(instance_lock(home, server), wait_s=LOCK_WAIT_S):
             if server is None:
-                return DagsterSqliteStorage.from_local(str(home), inst_data=inst_data)
-            from dagster_postgres import DagsterPostgresStorage
-
-            return DagsterPostgresStorage(server.url, inst_data=inst_data)
+                return SqliteStorage.from_local(str(home), inst_data=inst_data)
+            return postgres_storage(server.url, inst_data=inst_data)
 
 
 class InstanceArtifacts(_AtHome, LocalArtifactStorage):

@@ -1,16 +1,20 @@
-"""Dagster's event log in SQLite, with its files kept open.
+"""Dagster's own storages with their connections kept open.
 
-Dagster opens and closes a connection for every event, and every close folds the write-ahead log back into the file and
-waits for the disk. A batch leaves more than a hundred events, most of them check results, so that alone took longer
-than judging it. Here the connections of the latest files stay open, and the disk is waited for at checkpoints: a crash
-of the process loses nothing, a loss of power may lose the last events, never the file. What a batch made is in the
-lake, whose commits do wait for the disk; the next run reports the verdicts Dagster did not record.
+Dagster opens a connection for every event and closes it. A batch leaves about a hundred events, most of them check
+results, so that alone took longer than the rest of an empty batch (benchmarks/RESULTS.md).
+
+In SQLite every close folds the write-ahead log back into the file and waits for the disk. Here the connections of the
+latest files stay open, and the disk is waited for at checkpoints: a crash of the process loses nothing, a loss of power
+may lose the last events, never the file. What a batch made is in the lake, whose commits do wait for the disk; the next
+run reports the verdicts Dagster did not record. In Postgres every connection is a log-in; here each is kept, and asked
+whether it still lives before it is used, so that a server that was restarted is found again.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
@@ -18,8 +22,14 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.pool import StaticPool
 
+if TYPE_CHECKING:
+    from dagster_postgres import DagsterPostgresStorage
+
 MAX_OPEN = 8
 """Files kept open at a time: the index and the latest runs."""
+
+MAX_MORE = 20
+"""Connections of a part beyond the one that stays; the web server and the daemon ask from several threads."""
 
 BUSY_TIMEOUT_S = 60
 """How long another writer of the same file is waited for."""
@@ -63,6 +73,18 @@ class OpenEventLog(SqliteEventLogStorage):
             while self._engines:
                 self._engines.popitem()[1].dispose()
         super().dispose()
+
+
+def postgres_storage(url: str, inst_data: ConfigurableClassData | None = None) -> "DagsterPostgresStorage":
+    """Return Dagster's Postgres storage, its three parts each with a pool of one connection that may grow."""
+    from dagster_postgres import DagsterPostgresStorage
+
+    storage = DagsterPostgresStorage(url, inst_data=inst_data)
+    for part in (storage.event_log_storage, storage.run_storage, storage.schedule_storage):
+        part._engine = sqlalchemy.create_engine(
+            url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=MAX_MORE, pool_pre_ping=True
+        )
+    return storage
 
 
 class SqliteStorage(DagsterSqliteStorage):
