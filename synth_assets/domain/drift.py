@@ -36,3 +36,17 @@ def total_variation(left: pl.Series, right: pl.Series) -> float:
     names = set(left.to_list()) | set(right.to_list())
     shares = [(float((left == name).sum()) / len(left), float((right == name).sum()) / len(right)) for name in names]
     return sum(abs(a - b) for a, b in shares) / 2
+
+
+def distances(now: pl.DataFrame, before: pl.DataFrame) -> dict[str, float]:
+    """Return how far two sets of accepted samples lie apart, 0..1 by measure.
+
+    Args:
+        now: columns words, quality_score, label; one row per sample.
+        before: the same columns.
+    """
+    return {
+        "words": ks_distance(now["words"], before["words"]),
+        "quality_score": ks_distance(now["quality_score"], before["quality_score"]),
+        "label": total_variation(now["label"], before["label"]),
+    }
