@@ -167,7 +167,7 @@ def _history(history: Sequence[Revision]) -> Iterator[tuple[str, ...]]:
             f"r{each.number}",
             escaped(", ".join(each.causes)),
             escaped(each.state),
-            "unknown" if each.accepted is None else str(each.accepted),
+            "nothing decided" if each.accepted is None else str(each.accepted),
             each.at.isoformat(sep=" ", timespec="seconds"),
             f"`{each.run_id}`",
         )

@@ -101,9 +101,16 @@ def measures(rows: BatchRows) -> dict[Measure, float | None]:
         **{(COUNTS, name): float(count) for name, count in _counts(rows).items()},
         **{(REJECTED, reason): float(count) for reason, count in _rejected(rows.decisions).items()},
         **{(LABELS, label): share for label, share in label_shares(rows).items()},
-        **{(WORDS, name): value for name, value in _summary(accepted["words"]).items()},
-        **{(QUALITY, name): value for name, value in _summary(accepted["quality_score"]).items()},
+        **spread(accepted),
         **{(TEMPLATES, row[0]): _share(row[2], row[1]) for row in acceptance_of(rows).iter_rows()},
+    }
+
+
+def spread(values: pl.DataFrame) -> dict[Measure, float | None]:
+    """Return mean and quantiles of the columns words and quality_score; None of nothing."""
+    return {
+        **{(WORDS, name): value for name, value in _summary(values["words"]).items()},
+        **{(QUALITY, name): value for name, value in _summary(values["quality_score"]).items()},
     }
 
 
