@@ -18,7 +18,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo ui test slow check install install-dev lock lock-check clean
+.PHONY: help demo ui test slow bench check install install-dev lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,7 +35,10 @@ test: install-dev ## run the quick tests
 	$(PY) -m pytest -q -n 2 -m "not slow and not browser"
 
 slow: install-dev ## run the slow tests; having none is fine
-	$(PY) -m pytest -q -m slow || test $$? -eq 5
+	$(PY) -m pytest -q -n 2 --dist loadfile -m slow || test $$? -eq 5
+
+bench: install-dev ## measure beside peers and limits (benchmarks/RESULTS.md)
+	$(PY) -m benchmarks.dagster_share
 
 check: install-dev ## lint, formatting, types of the pure rooms
 	$(PY) -m ruff check .

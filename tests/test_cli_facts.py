@@ -106,7 +106,7 @@ def test_status_shows_every_batch_with_what_holds_it_back(reading: Run) -> None:
 
     assert code == 0
     assert "films: v2 is the latest version; v3 would add 1 and remove 0" in out
-    assert any(line.split() == [GREEN, "6", "5", "5", "4", "4", "green"] for line in out.splitlines())
+    assert any(line.split() == [GREEN, "r1", "6", "5", "5", "4", "4", "green"] for line in out.splitlines())
     assert "generated failed at budget" in out
 
 

@@ -15,7 +15,7 @@ from resources.progress import announce
 from resources.seed_files import add_seeds
 from resources.wiring import Generators, RealDataReader
 from synth_assets.assets.partitions import batches_of, key_of
-from synth_assets.assets.report import check_specs, clearly, column_schema, metadata_of, preview, report
+from synth_assets.assets.report import check_specs, clearly, column_schema, metadata_of, preview, report, report_batch
 from synth_assets.domain.ingestion import Origin
 from synth_assets.domain.ports import Embedder
 from synth_assets.recipe.loader import Recipe
@@ -196,8 +196,8 @@ def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
             with generators.open(recipe.model) as generator:
                 finished = generation.generate(work, generator, progress=progress)
         rows = lake.read("generations", **work.here)
-        yield from report(
-            finished, rows=rows, columns=["request_id", "outcome", "reason", "output_tokens", "mean_logprob"]
+        yield from report_batch(
+            finished, work, rows=rows, columns=["request_id", "outcome", "reason", "output_tokens", "mean_logprob"]
         )
 
     return [generation_plan, generated]
@@ -226,7 +226,8 @@ def judgement_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         announce("scored", 0, 1)
         finished = judgement.score(work, embedder, real_data.protected(recipe))
         announce("scored", 1, 1)
-        yield from report(finished, rows=lake.read("assessments", **work.here), columns=["sample_id", "name", "value"])
+        rows = lake.read("assessments", **work.here)
+        yield from report_batch(finished, work, rows=rows, columns=["sample_id", "name", "value"])
 
     @stage_asset(
         recipe,
@@ -243,7 +244,7 @@ def judgement_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         work = work_on(recipe, context, lake, claims)
         finished = judgement.curate(work)
         rows = lake.read("decisions", **work.here)
-        yield from report(finished, rows=rows, columns=["sample_id", "decision", "reason", "quality_score"])
+        yield from report_batch(finished, work, rows=rows, columns=["sample_id", "decision", "reason", "quality_score"])
 
     @stage_asset(
         recipe,
@@ -263,6 +264,6 @@ def judgement_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         work = work_on(recipe, context, lake, claims)
         finished = judgement.make_ready(work, real_data.protected(recipe))
         rows = lake.read("training_examples", **work.here)
-        yield from report(finished, rows=rows, columns=["sample_id", "split", "label", "quality_score"])
+        yield from report_batch(finished, work, rows=rows, columns=["sample_id", "split", "label", "quality_score"])
 
     return [scored, curated, training_ready]

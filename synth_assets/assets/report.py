@@ -1,7 +1,7 @@
 """Telling Dagster what a stage did: check results always, a materialization only if every gate passed."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec
 
 import dagster as dg
@@ -10,7 +10,8 @@ import polars as pl
 from synth_assets.checks.gates import GATES
 from synth_assets.checks.release_gates import SENTENCES
 from synth_assets.errors import SynthError, refused_by_system
-from synth_assets.stages.work import Finished
+from synth_assets.reports.batches import card_of, history_of
+from synth_assets.stages.work import Finished, Work
 from synth_assets.tables import TABLES, Column
 from synth_assets.vocabulary import BATCH_STAGES, Stage
 
@@ -55,27 +56,48 @@ def schema_of(columns: Iterable[Column]) -> dg.TableSchema:
     )
 
 
-def report(finished: Finished, *, rows: pl.DataFrame | None = None, columns: list[str] | None = None) -> Iterator[Any]:
+def report_batch(finished: Finished, work: Work, *, rows: pl.DataFrame, columns: list[str]) -> Iterator[Any]:
+    """Report a gated stage of a batch; where the batch ends, at the last stage or at a red one, with its card."""
+    about = {}
+    if finished.stage is Stage.TRAINING_READY or not finished.passed:
+        card = dg.MetadataValue.md(card_of(work.lake, **work.here))
+        about = {"revision": len(history_of(work.lake, **work.here)), "card": card}
+    yield from report(finished, rows=rows, columns=columns, about=about)
+
+
+def report(
+    finished: Finished,
+    *,
+    rows: pl.DataFrame | None = None,
+    columns: list[str] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Iterator[Any]:
     """Yield a check result per verdict, then a materialization if all blocking gates passed.
 
     Args:
         finished: the stage.
         rows: what it wrote; counted and previewed.
         columns: columns of the preview: ids, labels, scores and lengths, never text.
+        about: more metadata, for the materialization or, where there is none, for the checks that failed.
 
     Raises:
         dagster.Failure: the stage stopped early; what it finished is kept.
     """
-    metadata = metadata_of(finished.facts)
+    about = about or {}
     for verdict in finished.verdicts:
         yield dg.AssetCheckResult(
             check_name=verdict.gate,
             passed=verdict.passed,
-            metadata={**metadata_of(verdict.facts), "funnel": dg.MetadataValue.json(_plain(finished.facts))},
+            metadata={
+                **metadata_of(verdict.facts),
+                "funnel": dg.MetadataValue.json(_plain(finished.facts)),
+                **({} if verdict.passed else about),
+            },
         )
     if finished.stop is not None:
         raise failure(finished.stop)
     if finished.passed:
+        metadata = {**metadata_of(finished.facts), **about}
         if rows is not None:
             metadata |= {"dagster/row_count": rows.height, "preview": preview(rows, columns or [])}
         yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(finished.output_digest[:32]))

@@ -10,7 +10,8 @@ import polars as pl
 
 from synth_assets.checks.evidence import Evidence
 from synth_assets.checks.verdict import Verdict, asked, judged
-from synth_assets.domain.drift import ks_distance, total_variation
+from synth_assets.domain.comparison import accepted_values
+from synth_assets.domain.drift import distances
 from synth_assets.domain.duplicates import duplicate_groups
 from synth_assets.domain.ingestion import unknown_provenance
 from synth_assets.domain.scoring.copies import contamination
@@ -267,20 +268,11 @@ def labels_are_balanced(evidence: Evidence) -> Verdict:
 
 def distributions_are_stable(evidence: Evidence) -> Verdict:
     """Lengths, quality and labels of the accepted lie near those of the batches before; a first batch has no before."""
-    accepted = evidence.decisions.filter(pl.col("decision") == Decision.ACCEPTED)
-    words = evidence.assessments.filter(pl.col("name") == Assessment.WORDS).join(accepted, on="sample_id", how="semi")[
-        "value"
-    ]
-    labels = evidence.samples.join(accepted, on="sample_id", how="semi")["label"]
-    distances = {
-        "words": ks_distance(words, evidence.earlier["words"]),
-        "quality_score": ks_distance(accepted["quality_score"], evidence.earlier["quality_score"]),
-        "label": total_variation(labels, evidence.earlier["label"]),
-    }
+    between = distances(accepted_values(evidence.samples, evidence.assessments, evidence.decisions), evidence.earlier)
     rule = evidence.model.gates.drift
-    frame = pl.DataFrame({"measure": list(distances), "distance": list(distances.values())})
+    frame = pl.DataFrame({"measure": list(between), "distance": list(between.values())})
     schema = pa.DataFrameSchema({"distance": pa.Column(pl.Float64, within(rule))})
-    facts = {"compared_with": evidence.earlier.height, **{name: round(value, 4) for name, value in distances.items()}}
+    facts = {"compared_with": evidence.earlier.height, **{name: round(value, 4) for name, value in between.items()}}
     return judged("drift", frame, schema, id_column="measure", facts={**facts, "threshold": rule.model_dump()})
 
 

@@ -13,7 +13,7 @@ from synth_assets.domain.references import split_version
 from synth_assets.errors import UsageError
 
 ROWS_SHOWN = 1_000
-COUNTS = ("batch", "requested", "answered", "samples", "accepted", "promised")
+COUNTS = ("requested", "answered", "samples", "accepted", "promised")
 PARTS_OF_A_SUM = 3
 
 
@@ -52,8 +52,11 @@ def _print_status(facts: dict[str, Any], *, is_detailed: bool) -> None:
     if not facts["batches"]:
         say(f"  no batch yet; `synth run {facts['dataset']}` makes one")
         return
-    rows = [[*(funnel[name] for name in COUNTS), _state(funnel)] for funnel in facts["batches"]]
-    print_table("", (*COUNTS, "state"), rows, numbers=COUNTS[1:])
+    rows = [
+        [funnel["batch"], f"r{funnel['revision']}", *(funnel[name] for name in COUNTS), _state(funnel)]
+        for funnel in facts["batches"]
+    ]
+    print_table("", ("batch", "revision", *COUNTS, "state"), rows, numbers=COUNTS)
     for funnel in facts["batches"] if is_detailed else ():
         _print_sums(funnel)
 
@@ -80,13 +83,16 @@ def _print_sums(funnel: dict[str, Any]) -> None:
     )
     cost = "unknown cost" if funnel["cost_usd"] is None else f"{funnel['cost_usd']:.4f} USD"
     is_open = f", attempt {funnel['open_attempt']} is open" if funnel["open_attempt"] else ""
-    say(funnel["batch"])
+    say(f"{funnel['batch']} r{funnel['revision']}")
     say(f"  requests {funnel['requested']} = {_sum(*ends, ('without outcome yet', funnel['unended']))}")
     say(f"  samples {funnel['samples']} = {_sum(*ways, ('undecided', funnel['undecided']))}")
     say(f"  attempts {funnel['attempts']} of {funnel['max_attempts']}{is_open}")
     say(
         f"  tokens {funnel['input_tokens']:,} in, {funnel['output_tokens']:,} out, in {funnel['tries']:,} calls; {cost}"
     )
+    for each in funnel["history"]:
+        accepted = "nothing decided" if each["accepted"] is None else f"{each['accepted']} accepted"
+        say(f"  r{each['revision']} {visible(each['at'])}: {', '.join(each['causes'])}; {each['state']}; {accepted}")
     for stage in funnel["stages"]:
         for gate in stage["failed_gates"]:
             say(f"  {stage['stage']}.{gate['gate']} failed: {visible(gate['facts'])}")

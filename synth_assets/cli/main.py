@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "demo",
     "status": "facts",
     "versions": "facts",
+    "diff": "differences",
     "lineage": "facts",
     "query": "facts",
     "audit": "audit",

@@ -1,18 +1,37 @@
-"""The dataset card: what a release says about itself to a person, in Hugging Face's form."""
+"""What data says about itself to a person: the sections of every card, and a release's card in Hugging Face's form."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from synth_assets.recipe.model import RecipeModel
+from synth_assets.vocabulary import OURS
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 """Hugging Face's size categories."""
 
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 """What Markdown cannot escape by a backslash everywhere."""
+
+
+BY = " by "
+"""Between a model and the tool that asked it; names hold no spaces."""
+
+OWN_ROWS = (
+    "Every text in this dataset was written by a language model, or continued by one from an opening that the",
+    "recipe gives; no row was collected from people.",
+)
+FOREIGN_ROWS = (
+    "Some rows were made elsewhere and taken in. Who or what wrote those is known as far as their tool said; the others",
+    "were written by a language model, or continued by one from an opening that the recipe gives.",
+)
+
+
+def writer(row: Mapping[str, Any]) -> str:
+    """Name the model that wrote a request's sample, and the tool if it was not this one."""
+    return str(row["model"]) if row["generator"] == OURS else f"{row['model']}{BY}{row['generator']}"
 
 
 def dataset_card(
@@ -63,74 +82,97 @@ def _front_matter(model: RecipeModel, meta: Mapping[str, Any], splits: Sequence[
 def _body(
     model: RecipeModel, meta: Mapping[str, Any], funnel: Mapping[str, int], left_out: Mapping[str, str]
 ) -> list[str]:
-    lines = [
-        f"# {model.dataset} {meta['version']}",
+    facts = {
+        "samples": str(meta["num_samples"]),
+        **{f"label {escaped(name)}": str(count) for name, count in meta["label_counts"].items()},
+        "written by": escaped(", ".join(meta["generator"])),
+        "prompts": escaped(", ".join(meta["prompt_template"])),
+        "mean quality score": number(meta["quality_score_avg"]),
+        "cost": cost(meta["cost_usd"]),
+        "last batch": meta["date"],
+        "digest": f"`{meta['digest']}`",
+    }
+    held = [f"- batch {batch}: held back at {stage}" for batch, stage in sorted(left_out.items())]
+    return [
+        *opening(model, meta["version"], facts, writers=meta["generator"]),
+        *section("From request to sample", table(("step", "count"), funnel.items())),
+        *judging(model),
+        *_tags(model, meta["tag_counts"]),
+        *(section("Left out", held) if held else []),
+    ]
+
+
+def opening(model: RecipeModel, name: str, facts: Mapping[str, str], *, writers: Iterable[str]) -> list[str]:
+    """Return the head of a card: what it is, who wrote it, and its facts as a table.
+
+    Args:
+        model: the recipe.
+        name: of the version or batch.
+        facts: value by fact, both escaped.
+        writers: who wrote the samples, each as `writer` says.
+    """
+    said = OWN_ROWS if not any(BY in each for each in writers) else FOREIGN_ROWS
+    return [
+        f"# {model.dataset} {name}",
         "",
         escaped(model.description),
         "",
-        "Every text in this dataset was written by a language model, or continued by one from an opening that the",
-        "recipe gives; no row was collected from people.",
+        *said,
         "",
-        "| fact | value |",
-        "|---|---|",
-        f"| samples | {meta['num_samples']} |",
-        *[f"| label {escaped(name)} | {count} |" for name, count in meta["label_counts"].items()],
-        f"| written by | {escaped(', '.join(meta['generator']))} |",
-        f"| prompts | {escaped(', '.join(meta['prompt_template']))} |",
-        f"| mean quality score | {_number(meta['quality_score_avg'])} |",
-        f"| cost | {_cost(meta['cost_usd'])} |",
-        f"| last batch | {meta['date']} |",
-        f"| digest | `{meta['digest']}` |",
-        "",
-        "## From request to sample",
-        "",
-        "| step | count |",
-        "|---|---|",
-        *[f"| {step} | {count} |" for step, count in funnel.items()],
-        "",
-        "## How samples were judged",
-        "",
-        "| rule | range | because |",
-        "|---|---|---|",
-        *[f"| {name} | {_range(rule.min, rule.max)} | {escaped(rule.because)} |" for name, rule in model.rules.items()],
-        "",
-        "The quality score is the weighted mean of these assessments, each 0 at its worst and 1 at its best value:",
-        "",
-        *[
-            f"- {name}: weight {entry.weight:g}, from {entry.worst:g} to {entry.best:g}"
-            for name, entry in model.quality_score.items()
-        ],
+        *table(("fact", "value"), facts.items()),
     ]
-    lines += _tags(model, meta["tag_counts"])
-    if left_out:
-        lines += [
+
+
+def judging(model: RecipeModel) -> list[str]:
+    """Return the section on rules, with their reasons, and on the quality score."""
+    rules = [(name, _range(rule.min, rule.max), escaped(rule.because)) for name, rule in model.rules.items()]
+    return section(
+        "How samples were judged",
+        [
+            *table(("rule", "range", "because"), rules),
             "",
-            "## Left out",
+            "The quality score is the weighted mean of these assessments, each 0 at its worst and 1 at its best value:",
             "",
-            *[f"- batch {batch}: held back at {stage}" for batch, stage in sorted(left_out.items())],
-        ]
-    return lines
+            *[
+                f"- {name}: weight {entry.weight:g}, from {entry.worst:g} to {entry.best:g}"
+                for name, entry in model.quality_score.items()
+            ],
+        ],
+    )
 
 
 def _tags(model: RecipeModel, counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Every tag with its values; what is neither a rule nor an axis any more was one when its batch was made."""
-    if not counts:
-        return []
-    lines = ["", "## Tags", "", "| tag | found by | samples by value |", "|---|---|---|"]
+    rows = []
     for name, values in counts.items():
         by = (
             model.tags[name].kind if name in model.tags else "drawn for the request" if name in model.axes else "before"
         )
-        shown = ", ".join(f"{escaped(value)} {count}" for value, count in values.items())
-        lines.append(f"| {escaped(name)} | {by} | {shown} |")
-    return lines
+        rows.append((escaped(name), by, ", ".join(f"{escaped(value)} {count}" for value, count in values.items())))
+    return section("Tags", table(("tag", "found by", "samples by value"), rows)) if rows else []
 
 
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"
+def section(title: str, lines: Iterable[str]) -> list[str]:
+    """Return a section with its heading."""
+    return ["", f"## {title}", "", *lines]
 
 
-def _cost(value: float | None) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Return rows as a Markdown table; what a stranger could have written in a cell must be `escaped`."""
+    return [
+        f"| {' | '.join(columns)} |",
+        f"|{'---|' * len(columns)}",
+        *[f"| {' | '.join(str(cell) for cell in row)} |" for row in rows],
+    ]
+
+
+def number(value: float | None) -> str:
+    """Return a share or score with three digits."""
+    return "unknown" if value is None else f"{value:z.3f}"
+
+
+def cost(value: float | None) -> str:
+    """Return what was paid."""
     return "unknown: a price is missing" if value is None else f"{value:.4f} USD"
 
 

@@ -10,10 +10,9 @@ import orjson
 import polars as pl
 
 from synth_assets.canonical import sha256
-from synth_assets.domain.cards import dataset_card
+from synth_assets.domain.cards import dataset_card, writer
 from synth_assets.domain.drafting import TEXT
 from synth_assets.recipe.model import RecipeModel
-from synth_assets.vocabulary import OURS
 
 Tag = tuple[str, str]
 """A value and the source that gave it."""
@@ -159,7 +158,7 @@ def _meta(contents: Contents, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "dataset": contents.model.dataset,
         "version": f"v{contents.version}",
         "date": max((row["batch"] for row in rows), default=contents.model.start),
-        "generator": sorted({_generator(row) for row in rows}),
+        "generator": sorted({writer(row) for row in rows}),
         "task_type": contents.model.task_type,
         "prompt_template": sorted({f"{row['prompt_name']}@{row['prompt_version']}" for row in rows}),
         "quality_score_avg": round(sum(scores) / len(scores), 6) if scores else None,
@@ -170,11 +169,6 @@ def _meta(contents: Contents, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "tag_counts": _tag_counts(rows),
         "cost_usd": contents.cost_usd,
     }
-
-
-def _generator(row: Mapping[str, Any]) -> str:
-    """Name the model that wrote a sample, and the tool if it was not this one."""
-    return str(row["model"]) if row["generator"] == OURS else f"{row['model']} by {row['generator']}"
 
 
 def _tag_counts(rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:

@@ -6,9 +6,11 @@ from typing import Any
 import orjson
 import polars as pl
 
+from synth_assets.domain.history import revisions
 from synth_assets.domain.standing import accepted_by_label, latest, standing
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import UsageError
+from synth_assets.reports.batches import as_facts
 from synth_assets.stages.versions import pending
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import BATCH_STAGES, Decision, Outcome, Stage
@@ -27,7 +29,8 @@ def funnel(lake: Lake, dataset: str, batch: str) -> Facts:
         Counts of requests and samples; ``quarantined``, ``not_sent_because`` and ``rejected`` by reason; ``sums`` with
         both sums and whether they hold; ``stages`` with the state of each; ``held_by`` the first stage that did not
         pass, with its failed gates, None if the batch is green. ``unended`` requests were planned and have no outcome
-        yet, ``undecided`` samples no decision. ``cost_usd`` is None when any price is unknown.
+        yet, ``undecided`` samples no decision. ``history`` holds the batch's revisions, ``revision`` the number of the
+        last one; 0 before the first stage. ``cost_usd`` is None when any price is unknown.
 
     Raises:
         UsageError: there is no such batch.
@@ -39,7 +42,7 @@ def funnel(lake: Lake, dataset: str, batch: str) -> Facts:
         )
     rows = {name: lake.read(name, dataset=dataset, batch=batch) for name in COUNTED}
     rows["stage_commits"] = lake.read("stage_commits", dataset=dataset, partition=batch)
-    rows["verdicts"] = lake.read("verdicts", dataset=dataset, partition=batch, passed=False)
+    rows["verdicts"] = lake.read("verdicts", dataset=dataset, partition=batch)
     return _funnel(found.row(0, named=True), rows)
 
 
@@ -72,7 +75,7 @@ def _all_funnels(lake: Lake, dataset: str) -> list[Facts]:
     batches = lake.read("batches", dataset=dataset).sort("batch")
     parts = {name: _by(lake.read(name, dataset=dataset), "batch") for name in COUNTED}
     parts["stage_commits"] = _by(lake.read("stage_commits", dataset=dataset), "partition")
-    parts["verdicts"] = _by(lake.read("verdicts", dataset=dataset, passed=False), "partition")
+    parts["verdicts"] = _by(lake.read("verdicts", dataset=dataset), "partition")
     return [
         _funnel(row, {name: part.get(row["batch"], TABLES[name].frame([])) for name, part in parts.items()})
         for row in batches.iter_rows(named=True)
@@ -90,10 +93,13 @@ def _funnel(batch: Mapping[str, Any], rows: Rows) -> Facts:
     decided = decisions.group_by("decision").len()
     verdicts = dict(zip(decided["decision"], decided["len"], strict=True))
     stages = _stages(rows)
+    history = revisions(rows["stage_commits"], rows["verdicts"], is_ingested=batch["promised"] == 0)
     accepted = verdicts.get(Decision.ACCEPTED, 0)
     return {
         "dataset": batch["dataset"],
         "batch": batch["batch"],
+        "revision": len(history),
+        "history": [as_facts(each) for each in history],
         "promised": batch["promised"],
         "short_by": max(0, batch["promised"] - accepted),
         "short_accepted_by": batch["short_accepted_by"],
@@ -158,7 +164,9 @@ def _stages(rows: Rows) -> list[Facts]:
     for stage in (Stage.GENERATION_PLAN, *BATCH_STAGES):
         commit = commits.get(stage)
         planned = "missing" if commit is None else "passed"
-        failed = rows["verdicts"].filter(pl.col("commit_key") == (commit["commit_key"] if commit else ""))
+        failed = rows["verdicts"].filter(
+            pl.col("commit_key") == (commit["commit_key"] if commit else ""), ~pl.col("passed")
+        )
         stages.append(
             {
                 "stage": str(stage),
