@@ -24,8 +24,8 @@ OWN_ROWS = (
     "recipe gives; no row was collected from people.",
 )
 FOREIGN_ROWS = (
-    "Some rows were made elsewhere and taken in. Who or what wrote those is known as far as their tool said; the others",
-    "were written by a language model, or continued by one from an opening that the recipe gives.",
+    "Some rows were made elsewhere and taken in. Who or what wrote those is known as far as their tool said; the",
+    "others were written by a language model, or continued by one from an opening that the recipe gives.",
 )
 
 
