@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from sensors.failures import WEBHOOK
 from tests.command import DATASET, Home, tiny
 from tests.fakes.chat_provider import ChatProvider
+from tests.fakes.webhook import Webhook
 from tests.web import Web, wait_for, web_ui
 
 pytestmark = pytest.mark.slow
@@ -23,16 +25,16 @@ def requested(web: Web, sensor: str) -> list[str]:
 
 def test_from_an_empty_home_to_a_version_and_a_trained_model(tmp_path: Path) -> None:
     """One schedule and the sensors are switched on; nothing else is done by hand."""
-    with ChatProvider() as provider:
+    with ChatProvider() as provider, Webhook() as webhook:
         recipes = tiny(tmp_path, cron=EVERY_MINUTE, real_data=REAL)
-        home = Home(tmp_path / "home", provider.base_url, recipes)
+        home = Home(tmp_path / "home", provider.base_url, recipes, {WEBHOOK: webhook.address})
         with web_ui(home, tmp_path / "log") as web:
             web.switch_on(schedules=("tiny_schedule",), sensors=ALL)
             wait_for((home.path / "releases/tiny/v1/manifest.json").is_file)
             wait_for(
                 lambda: [run for run in web.runs() if run["jobName"] == "tiny_release" and run["status"] == "SUCCESS"]
             )
-            jobs = [run["jobName"] for run in web.runs()]
+            jobs = [run["jobName"] for run in web.runs() if DATASET in run["jobName"]]
             keys = requested(web, "release")
             quiet = web.ticks("regeneration")[-1]
 
@@ -44,21 +46,24 @@ def test_from_an_empty_home_to_a_version_and_a_trained_model(tmp_path: Path) -> 
         assert (version["version"], version["num_samples"]) == (1, 12)
         assert home.read("model_runs", dataset=DATASET)["num_samples"].to_list() == [12]
         assert max(provider.paid_calls.values()) == 1
+        assert webhook.bodies == []
 
 
 def test_a_short_batch_is_topped_up_by_the_sensor_and_then_left_alone(tmp_path: Path) -> None:
     """Nine answers in ten repeat one sentence, so three attempts do not bring twelve samples."""
-    with ChatProvider(repeats=0.95) as provider:
+    with ChatProvider(repeats=0.95) as provider, Webhook() as webhook:
         recipes = tiny(
             tmp_path, cron=EVERY_MINUTE, gates={"acceptance_share": {"min": 0.0, "because": "Not looked at."}}
         )
-        home = Home(tmp_path / "home", provider.base_url, recipes)
+        home = Home(tmp_path / "home", provider.base_url, recipes, {WEBHOOK: webhook.address})
         with web_ui(home, tmp_path / "log") as web:
             web.switch_on(schedules=("tiny_schedule",), sensors=ALL)
             ended = wait_for(
                 lambda: [t for t in web.ticks("regeneration") if "all 3 attempts" in (t["skipReason"] or "")]
             )
+            wait_for(lambda: len(webhook.bodies) >= len(web.runs_ended("FAILURE")))
             keys = requested(web, "regeneration")
+            failed = web.runs_ended("FAILURE")
             released = requested(web, "release")
 
         [batch] = home.read("batches").rows(named=True)
@@ -67,3 +72,5 @@ def test_a_short_batch_is_topped_up_by_the_sensor_and_then_left_alone(tmp_path: 
         assert ended[0]["status"] == "SKIPPED"
         assert released == []
         assert max(provider.paid_calls.values()) == 1
+        assert sorted(body["run_id"] for body in webhook.bodies) == sorted(failed), "each failed run is told once"
+        assert {(body["job"], body["partition"]) for body in webhook.bodies} == {("tiny_batch", batch["batch"])}

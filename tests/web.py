@@ -19,7 +19,7 @@ import httpx2
 import orjson
 
 from resources.places import PROJECT
-from tests.command import Home
+from tests.command import DATASET, Home
 
 LOCATION = {"repositoryLocationName": "synth_assets", "repositoryName": "__repository__"}
 PATIENCE_S = 300
@@ -82,6 +82,10 @@ class Web:
     def runs(self) -> list[dict[str, Any]]:
         """Return every run, oldest first: id, job, status, tags."""
         return list(reversed(self.ask(RUNS)["runsOrError"]["results"]))
+
+    def runs_ended(self, status: str) -> list[str]:
+        """Return the ids of the runs of the dataset's own jobs that ended so."""
+        return [each["runId"] for each in self.runs() if each["status"] == status and DATASET in each["jobName"]]
 
     def ended(self, run: str) -> str:
         """Wait for a run and return how it ended."""
