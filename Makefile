@@ -18,7 +18,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo ui test slow bench check install install-dev lock lock-check clean
+.PHONY: help demo ui test slow browser bench check install install-dev lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ slow: install-dev ## run the slow tests; having none is fine
 
 bench: install-dev ## measure beside peers and limits (benchmarks/RESULTS.md)
 	$(PY) -m benchmarks.dagster_share
+
+browser: install-dev ## open the web UI's pages in a headless Chromium; without one, skip
+	$(PY) -m pytest -q -m browser
 
 check: install-dev ## lint, formatting, types of the pure rooms
 	$(PY) -m ruff check .

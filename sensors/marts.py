@@ -12,4 +12,5 @@ def marts_sensor() -> dg.AutomationConditionSensorDefinition:
         target=all_marts(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
+        description="Computes a mart anew once something it reads was written or judged; pays nothing.",
     )

@@ -81,7 +81,8 @@ def regeneration_sensor(recipes: Sequence[Recipe], jobs: Mapping[str, Job]) -> d
         name="regeneration",
         jobs=[jobs[batch_job(recipe.dataset)] for recipe in recipes],
         minimum_interval_seconds=30,
-        description="Asks for the missing samples of every batch that fell short, within its attempts and budget.",
+        description="Asks for the missing samples of every batch that fell short, within its attempts and budget. "
+        "Off at first, because it spends.",
     )
     def regeneration(lake: dg.ResourceParam[DuckLake]) -> dg.SensorResult:
         readable, broken = as_on_disk(recipes)

@@ -66,7 +66,8 @@ def release_sensor(recipes: Sequence[Recipe], jobs: Mapping[str, Job]) -> dg.Sen
         name="release",
         jobs=[jobs[release_job(recipe.dataset)] for recipe in recipes],
         minimum_interval_seconds=30,
-        description="Cuts the next version once enough new samples are accepted, and trains a model on it.",
+        description="Cuts the next version once enough new samples are accepted, and trains a model on it. "
+        "Off at first, because it publishes.",
     )
     def release(lake: dg.ResourceParam[DuckLake]) -> dg.SensorResult:
         readable, broken = as_on_disk(recipes)

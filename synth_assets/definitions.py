@@ -53,7 +53,9 @@ def build_defs(found: Sequence[Recipe | BrokenRecipe], *, home: str = "") -> dg.
             "claims": ClaimsResource(home=home, lake=lake),
             "generators": GeneratorsResource(home=home),
             "embedder": EmbedderResource(),
-            "real_data": RealDataReader(),
+            "real_data": dg.ResourceDefinition.hardcoded_resource(
+                RealDataReader(), description="The real data a recipe names; read where it is installed, never stored."
+            ),
         },
         executor=dg.in_process_executor,
     )

@@ -16,22 +16,22 @@ def dataset_jobs(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
     """Return the jobs of a dataset; one without real data is released without a model."""
     name = recipe.dataset
     measured = (Stage.MODEL_RUN,) if recipe.model.real_data else ()
-    jobs = {
-        inputs_job(name): (INPUT_ASSETS, f"Registers the templates and seeds of {name}; pays nothing."),
-        batch_job(name): (BATCH_ASSETS, f"One batch of {name}, up to its examples."),
-        version_job(name): ((Stage.DATASET_VERSION,), f"The next version of {name}."),
-        model_job(name): ((Stage.MODEL_RUN,), f"A model trained on a version of {name}."),
-        release_job(name): (
-            (Stage.DATASET_VERSION, *measured),
-            f"The next version of {name}{', and a model trained on it' if measured else ''}.",
-        ),
+    said = {
+        inputs_job: f"Registers the templates and seeds of {name}, as every batch does first; pays nothing.",
+        batch_job: f"Launch this to make a batch of {name}, or to top it up: plan to examples. Calls the model.",
+        version_job: f"Verifies a version of {name}; `synth release {name}` adds and cuts the next one.",
+        model_job: f"Trains a model on a version of {name} and measures it; never the same one twice.",
+        release_job: f"The next version of {name}{', and a model trained on it' if measured else ''}.",
     }
-    return [
-        dg.define_asset_job(
-            job, dg.AssetSelection.assets(*[key_of(name, asset) for asset in assets]), description=description
-        )
-        for job, (assets, description) in jobs.items()
-    ]
+    assets = {
+        inputs_job: INPUT_ASSETS,
+        batch_job: BATCH_ASSETS,
+        version_job: (Stage.DATASET_VERSION,),
+        model_job: (Stage.MODEL_RUN,),
+        release_job: (Stage.DATASET_VERSION, *measured),
+    }
+    selected = {job: dg.AssetSelection.assets(*[key_of(name, each) for each in assets[job]]) for job in assets}
+    return [dg.define_asset_job(job(name), selected[job], description=said[job]) for job in said]
 
 
 def marts_job() -> UnresolvedAssetJobDefinition:

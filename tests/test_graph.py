@@ -287,6 +287,8 @@ def test_a_red_stage_shows_its_funnel_all_the_same(world: World) -> None:
     assert shown.metadata["answered"].value == 8
     assert shown.metadata["funnel"].value["quarantined"] == 10
     assert shown.metadata["threshold"].value["because"] == RECIPE["gates"]["answered_share"]["because"]
+    assert shown.metadata["rule"].value == "min 0.5: Less means that the provider is broken."
+    assert "quarantined 10" in shown.metadata["counts"].value.split(", ")
 
 
 def test_a_stage_whose_input_changed_since_is_held_back_until_it_runs_again(green: World) -> None:

@@ -538,7 +538,8 @@ def test_a_mart_shows_what_its_header_says(two_datasets: dg.Definitions) -> None
         spec = specs[f"marts/{model.name}"]
         assert spec.group_name == MARTS
         columns = spec.metadata["dagster/column_schema"].columns
-        assert (spec.description, list(spec.owners)) == (model.header.description, [model.header.owner])
+        assert spec.description.startswith(f"{model.header.description}\n\n**Next:**")
+        assert list(spec.owners) == [model.header.owner]
         assert [column.name for column in columns] == [column.name for column in model.header.columns]
         assert all(column.description for column in columns)
 

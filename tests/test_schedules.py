@@ -97,6 +97,7 @@ def test_what_is_on_from_the_start_pays_nothing(tmp_path: Path) -> None:
     assert {name for name, status in sensors.items() if status == "RUNNING"} == {
         "template_change",
         "inbox",
+        "marts_sensor",
         "run_failure",
     }
     assert {name for name, status in sensors.items() if status == "STOPPED"} == {"regeneration", "release"}

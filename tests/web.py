@@ -60,7 +60,8 @@ class Web:
     def launch(self, dataset: str, assets: tuple[str, ...], partition: str) -> str:
         """Materialize a partition of some assets, as the button does, and return the run's id."""
         keys = [{"path": [dataset, asset]} for asset in assets]
-        selector = {**LOCATION, "pipelineName": "__ASSET_JOB", "assetSelection": keys, "assetCheckSelection": []}
+        checks = [{"assetKey": key, "name": each["name"]} for key in keys for each in self._checks_of(key)]
+        selector = {**LOCATION, "pipelineName": "__ASSET_JOB", "assetSelection": keys, "assetCheckSelection": checks}
         params = {
             "selector": selector,
             "mode": "default",
@@ -99,9 +100,8 @@ class Web:
     def checks(self, dataset: str, asset: str, partition: str) -> dict[str, bool]:
         """Return the latest result of every check of an asset for a partition."""
         key = {"path": [dataset, asset]}
-        names = [each["name"] for each in self.ask(CHECKS, key=key)["assetChecksOrError"]["checks"]]
         found = {}
-        for name in names:
+        for name in (each["name"] for each in self._checks_of(key)):
             history = self.ask(EXECUTIONS, key=key, name=name, partition=partition)["assetCheckExecutions"]
             if history:
                 found[name] = history[0]["evaluation"]["success"]
@@ -114,6 +114,31 @@ class Web:
             {entry["label"]: entry for entry in each["metadataEntries"]}
             for each in found["assetOrError"]["assetMaterializations"]
         ]
+
+    def partitions(self, dataset: str, asset: str) -> dict[str, str]:
+        """Return the colour of every partition of a batch asset that has one: MATERIALIZED or FAILED."""
+        node = self.ask(PARTITIONS, key={"path": [dataset, asset]})["assetNodeOrError"]
+        keys = node["partitionKeys"]
+        return {
+            key: part["status"]
+            for part in node["assetPartitionStatuses"]["ranges"]
+            for key in keys[keys.index(part["startKey"]) : keys.index(part["endKey"]) + 1]
+        }
+
+    def _checks_of(self, key: dict[str, list[str]]) -> list[dict[str, Any]]:
+        return self.ask(CHECKS, key=key)["assetChecksOrError"]["assetChecksOrError"].get("checks", [])
+
+    def check_metadata(self, dataset: str, asset: str, check: str, partition: str) -> dict[str, Any]:
+        """Return the structured metadata of a check's latest result for a partition, by label."""
+        key = {"path": [dataset, asset]}
+        [latest] = self.ask(EXECUTIONS, key=key, name=check, partition=partition)["assetCheckExecutions"]
+        entries = latest["evaluation"]["metadataEntries"]
+        return {each["label"]: orjson.loads(each["jsonString"]) for each in entries if "jsonString" in each}
+
+    def failures(self, run: str) -> list[str]:
+        """Return what the page of a run shows of every step that failed."""
+        events = self.ask(FAILURES, run=run)["logsForRun"]["events"]
+        return [str(each["failureMetadata"]) for each in events if each.get("error")]
 
 
 def wait_for(found: Callable[[], T | None]) -> T:
@@ -194,4 +219,10 @@ EXECUTIONS = """query($key: AssetKeyInput!, $name: String!, $partition: String) 
 MATERIALIZATIONS = """query($key: AssetKeyInput!, $partitions: [String!]) { assetOrError(assetKey: $key) {
   ... on Asset { assetMaterializations(partitions: $partitions) { runId partition metadataEntries { label
     ... on IntMetadataEntry { intValue } ... on FloatMetadataEntry { floatValue } ... on TextMetadataEntry { text }
-    ... on MarkdownMetadataEntry { mdStr } ... on JsonMetadataEntry { jsonString } } } } } }"""
+    ... on MarkdownMetadataEntry { mdStr } ... on JsonMetadataEntry { jsonString }
+    ... on TableMetadataEntry { table { records } } } } } } }"""
+PARTITIONS = """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { partitionKeys
+  assetPartitionStatuses { ... on TimePartitionStatuses { ranges { startKey endKey status } } } } } }"""
+FAILURES = """query($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {
+  ... on ExecutionStepFailureEvent { error { message }
+    failureMetadata { metadataEntries { label ... on TextMetadataEntry { text } } } } } } } }"""

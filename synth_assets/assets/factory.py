@@ -3,6 +3,7 @@
 import dagster as dg
 
 from synth_assets.assets.batch import generation_assets, input_assets, judgement_assets
+from synth_assets.assets.guide import guided
 from synth_assets.assets.report import failure
 from synth_assets.assets.versions import version_assets
 from synth_assets.recipe.loader import BrokenRecipe, Recipe
@@ -10,7 +11,8 @@ from synth_assets.recipe.loader import BrokenRecipe, Recipe
 
 def dataset_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     """Return the assets of a dataset, from template to model run."""
-    return [*input_assets(recipe), *generation_assets(recipe), *judgement_assets(recipe), *version_assets(recipe)]
+    assets = [*input_assets(recipe), *generation_assets(recipe), *judgement_assets(recipe), *version_assets(recipe)]
+    return [asset.map_asset_specs(lambda spec: guided(spec, recipe)) for asset in assets]
 
 
 def broken_asset(broken: BrokenRecipe) -> dg.AssetsDefinition:

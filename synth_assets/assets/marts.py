@@ -11,6 +11,7 @@ from dbt_like_sql.audits import Audit
 from dbt_like_sql.compiler import Model, Project, shipped_models
 from resources.lake import DuckLake
 from resources.objects import write_synced
+from synth_assets.assets.guide import reading
 from synth_assets.assets.partitions import key_of
 from synth_assets.assets.report import clearly, preview, schema_of
 from synth_assets.canonical import sha256
@@ -19,6 +20,9 @@ from synth_assets.vocabulary import BATCH_STAGES, Stage
 
 MARTS = "marts"
 """Group, job, first part of the keys, and folder under SYNTH_HOME."""
+
+READ = 'read the preview below, or ask for more with `synth query "SELECT * FROM marts.{}"`.'
+"""What to do with a mart."""
 
 WRITTEN_BY: Mapping[str, tuple[str, ...]] = {
     "prompt_templates": ("prompt_templates",),
@@ -74,13 +78,17 @@ def _mart_asset(project: Project, model: Model, datasets: Sequence[str]) -> dg.A
     @dg.asset(
         key=key,
         deps=[key_of(dataset, stage) for dataset in datasets for stage in writers],
-        description=model.header.description,
+        description=f"{model.header.description}\n\n**Next:** {READ.format(model.name)}",
         group_name=MARTS,
         owners=[model.header.owner],
         kinds={"sql", "duckdb", "parquet"},
         code_version=sha256(sql.encode())[:12],
         check_specs=[dg.AssetCheckSpec(audit.name, asset=key, description=audit.sentence) for audit in model.audits],
-        metadata={"dagster/column_schema": schema_of(model.header.columns), "grain": ", ".join(model.header.grain)},
+        metadata={
+            "dagster/column_schema": schema_of(model.header.columns),
+            "grain": ", ".join(model.header.grain),
+            **reading(f"marts.md#{model.name}"),
+        },
         automation_condition=FRESH,
     )
     @clearly

@@ -90,7 +90,7 @@ def report(
             passed=verdict.passed,
             metadata={
                 **metadata_of(verdict.facts),
-                "funnel": dg.MetadataValue.json(_plain(finished.facts)),
+                **_at_a_glance(verdict.facts, finished.facts),
                 **({} if verdict.passed else about),
             },
         )
@@ -101,6 +101,20 @@ def report(
         if rows is not None:
             metadata |= {"dagster/row_count": rows.height, "preview": preview(rows, columns or [])}
         yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(finished.output_digest[:32]))
+
+
+def _at_a_glance(measured: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the funnel, and what the web UI would hide behind a click: its counts, and the rule that was applied."""
+    numbers = {name: value for name, value in facts.items() if isinstance(value, int | float)}
+    shown = {
+        "funnel": dg.MetadataValue.json(_plain(facts)),
+        "counts": ", ".join(f"{name} {value}" for name, value in numbers.items()),
+    }
+    rule = measured.get("threshold")
+    if rule:
+        bounds = [f"{bound} {rule[bound]}" for bound in ("min", "max") if rule.get(bound) is not None]
+        shown["rule"] = f"{', '.join(bounds)}: {rule['because']}"
+    return shown
 
 
 def metadata_of(facts: dict[str, Any]) -> dict[str, Any]:

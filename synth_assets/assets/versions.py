@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from resources.claims import cutting
 from resources.lake import DuckLake
@@ -23,7 +24,7 @@ from synth_assets.vocabulary import Stage
 class ReleaseConfig(dg.Config):
     """What a person may say of a release; it is kept in the audit for ever."""
 
-    reason: str = ""
+    reason: str = Field(default="", description="Why; without anything about a person, since it cannot be erased.")
 
 
 def version_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
