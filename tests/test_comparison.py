@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth_assets.domain.comparison import BatchRows, Line, acceptance_of, compare, measures, previous_green
@@ -138,6 +138,7 @@ some_samples = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(some_samples)
 def test_a_batch_does_not_differ_from_itself(samples: list[Sample]) -> None:
     found = compare(rows_of(*samples), rows_of(*samples))
@@ -146,6 +147,7 @@ def test_a_batch_does_not_differ_from_itself(samples: list[Sample]) -> None:
     assert set(found.distances.values()) == {0.0 if rows_of(*samples).accepted.height else None}
 
 
+@settings(deadline=None)
 @given(some_samples, some_samples)
 def test_the_other_way_round_every_difference_changes_its_sign(left: list[Sample], right: list[Sample]) -> None:
     there = {(each.section, each.name): each for each in compare(rows_of(*left), rows_of(*right)).lines}
@@ -248,6 +250,7 @@ def test_a_histogram_of_nothing_is_flat() -> None:
     assert histogram([], None, edges=[0.0, 1.0]) == [Bar("0", 0.0, None)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 500).map(float)), st.lists(st.integers(0, 500).map(float)), st.integers(1, 15))
 def test_whole_edges_hold_every_value_in_few_bins(now: list[float], before: list[float], most: int) -> None:
     edges = whole_edges(now, before, most=most)
