@@ -82,7 +82,7 @@ def test_a_card_stands_beside_the_batch_before() -> None:
     assert "## Compared with batch 2026-11-01" in text
     assert "| samples | 1 | 2 | +1 |" in text
     assert "| accepted | 1 | 1 | 0 |" in text
-    assert "| acceptance by template: lines@1 | 1.000 | 0.500 | -0.500 |" in text
+    assert "| acceptance by prompt: lines@1 | 1.000 | 0.500 | -0.500 |" in text
     assert "| quality score | 0.000 |" in text
 
 

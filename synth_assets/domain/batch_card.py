@@ -78,7 +78,7 @@ def _facts(card: BatchCard, held: Mapping[Measure, float | None]) -> dict[str, s
         "written by": escaped(", ".join(_writers(card.rows))),
         "mean quality score": number(held["quality score", "mean"]),
         "cost": cost(_spent(card.rows.generations)),
-        "digest": f"`{card.history[-1].output_digest}`",
+        "output digest": f"`{card.history[-1].output_digest}`",
     }
 
 

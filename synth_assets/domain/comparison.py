@@ -13,7 +13,7 @@ from synth_assets.vocabulary import Assessment, Decision, Outcome, RejectReason
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 COUNTS, REJECTED, LABELS = "counts", "rejected", "label share"
-WORDS, QUALITY, TEMPLATES = "words", "quality score", "acceptance by template"
+WORDS, QUALITY, TEMPLATES = "words", "quality score", "acceptance by prompt"
 
 UNLABELLED = "no label"
 """How samples without a label are named."""
@@ -65,11 +65,11 @@ class Comparison:
 
     Attributes:
         lines: every number of either batch, in the order of the sections.
-        distances: between the accepted samples of the two, measured as the drift gate does.
+        distances: between the accepted samples of the two, measured as the drift gate does; None to nothing.
     """
 
     lines: tuple[Line, ...]
-    distances: Mapping[str, float]
+    distances: Mapping[str, float | None]
 
 
 def compare(now: BatchRows, before: BatchRows) -> Comparison:
@@ -87,7 +87,13 @@ def compare(now: BatchRows, before: BatchRows) -> Comparison:
         Line(section, name, *(each.get((section, name), absent.get(section)) for each in (there, here)))
         for section, name in names
     ]
-    return Comparison(tuple(lines), distances(now.accepted, before.accepted))
+    return Comparison(tuple(lines), apart(now.accepted, before.accepted))
+
+
+def apart(now: pl.DataFrame, before: pl.DataFrame) -> dict[str, float | None]:
+    """Return `drift.distances` between two sets of samples; None if one of them is empty."""
+    is_known = not (now.is_empty() or before.is_empty())
+    return {name: value if is_known else None for name, value in distances(now, before).items()}
 
 
 def measures(rows: BatchRows) -> dict[Measure, float | None]:

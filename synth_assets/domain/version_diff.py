@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from synth_assets.domain.comparison import UNLABELLED, Comparison, Line, spread
-from synth_assets.domain.drift import distances
+from synth_assets.domain.comparison import UNLABELLED, Comparison, Line, apart, spread
 
 CHANGES = ("added", "removed", "changed")
 
@@ -50,7 +49,7 @@ def version_diff(before: pl.DataFrame, after: pl.DataFrame, about: pl.DataFrame)
     earlier, now = spread(there), spread(here)
     lines = tuple(Line(kind, name, earlier[kind, name], now[kind, name]) for kind, name in now)
     return VersionDiff(
-        samples, _by("label", samples, about), _by("prompt", samples, about), Comparison(lines, distances(here, there))
+        samples, _by("label", samples, about), _by("prompt", samples, about), Comparison(lines, apart(here, there))
     )
 
 
