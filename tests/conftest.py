@@ -6,9 +6,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from resources.lake import open_lake
 from tests.fakes.postgres import PostgresServer
+
+settings.register_profile("unhurried", deadline=None)  # no example is timed: the machine may be busy
+settings.load_profile("unhurried")
 
 OPTION = "--regenerate-snapshots"
 

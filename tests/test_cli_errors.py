@@ -219,7 +219,8 @@ def test_a_file_size_limit_stops_the_run_and_the_next_one_goes_on(tmp_path: Path
         home = Home(tmp_path / "home", provider.base_url, tiny(tmp_path))
 
         said = home.synth(*RUN, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
-        assert "File too large" in paragraph(said, 1)
+        # Which file is the first to be too large, and whose, is chance; that it is said and nothing is lost is not.
+        assert re.search("File too large|could not write down what runs", paragraph(said, 1))
         paid = len(provider.requests)
         green = home.call(*RUN)
 

@@ -273,7 +273,8 @@ def figures(story: Story) -> str:
     )
 
 
-@pytest.mark.parametrize(("count", "seed"), [(3, 9), pytest.param(20, 1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "seed"), [(20, 1)])
 def test_a_batch_killed_again_and_again_ends_as_one_that_never_was(tmp_path: Path, count: int, seed: int) -> None:
     twin = never_killed(tmp_path / "unkilled")
     with ChatProvider(latency_s=LATENCY_S) as provider:
