@@ -3,7 +3,9 @@
 from datetime import date, datetime
 
 import dagster as dg
+import polars as pl
 
+from resources.lake import DuckLake
 from synth_assets.assets.partitions import batch_job, batches_of
 from synth_assets.recipe.loader import Recipe
 from synth_assets.recipe.model import RecipeModel
@@ -37,6 +39,15 @@ def batch_due(model: RecipeModel, tick: datetime) -> str | None:
     return last if last and partitions.start_time_for_partition_key(last) <= tick else None
 
 
+def is_started(found: pl.DataFrame) -> bool:
+    """Whether a batch was planned before; a cron may tick more often than once a period.
+
+    Args:
+        found: its row of `batches`, if there is one.
+    """
+    return bool((found["attempts"] > 0).any())
+
+
 def batch_schedule(recipe: Recipe) -> dg.ScheduleDefinition:
     """Return the schedule of a dataset. A period that was missed is a partition to backfill, not another tick."""
     model = recipe.model
@@ -50,10 +61,14 @@ def batch_schedule(recipe: Recipe) -> dg.ScheduleDefinition:
         default_status=dg.DefaultScheduleStatus.RUNNING if is_running else dg.DefaultScheduleStatus.STOPPED,
         description=f"Starts the {model.cadence} batch of {recipe.dataset} in whose period the tick falls.",
     )
-    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def schedule(
+        context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[DuckLake]
+    ) -> dg.RunRequest | dg.SkipReason:
         batch = batch_due(model, context.scheduled_execution_time)
         if batch is None:
             return dg.SkipReason(f"{recipe.dataset} starts at {model.start}")
+        if is_started(lake.read("batches", dataset=recipe.dataset, batch=batch)):
+            return dg.SkipReason(f"{batch} was started before; the sensor `regeneration` tops it up if it falls short")
         return dg.RunRequest(run_key=batch, partition_key=batch)
 
     return schedule

@@ -17,6 +17,7 @@ from synth_assets.errors import UsageError
 from synth_assets.recipe import Recipe, load_recipe
 from synth_assets.recipe.cron import FIELDS, refuse_no_cron
 from tests.fakes.recipes import write_recipe
+from tests.fakes.world import World
 
 
 @pytest.fixture
@@ -51,15 +52,19 @@ def test_a_tick_means_the_batch_in_whose_period_it_falls(
     assert batch_due(dataset(folder, **changes).model, tick) == batch
 
 
-def test_a_tick_asks_for_the_batch_job_once_per_batch(folder: Path) -> None:
-    schedule = batch_schedule(dataset(folder))
+def test_a_batch_is_asked_for_once_however_often_its_schedule_ticks(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    schedule = batch_schedule(world.recipe)
 
     def tick(text: str) -> Any:
-        return schedule(dg.build_schedule_context(scheduled_execution_time=at(text)))
+        return schedule(dg.build_schedule_context(scheduled_execution_time=at(text), resources={"lake": world.lake}))
 
-    first, again = tick("2026-11-21T06:00"), tick("2026-11-21T18:00")
-    assert (schedule.job_name, first.partition_key, first.run_key) == ("tiny_batch", "2026-11-21", "2026-11-21")
-    assert again.run_key == first.run_key
+    first = tick("2026-11-01T06:00")
+    assert (schedule.job_name, first.partition_key, first.run_key) == ("tiny_batch", "2026-11-01", "2026-11-01")
+    world.generator.refuses = True
+    world.run()
+    assert tick("2026-11-01T06:01").skip_message.startswith("2026-11-01 was started before")
+    assert tick("2026-11-02T06:00").partition_key == "2026-11-02"
     assert tick("2026-10-01T06:00").skip_message == "tiny starts at 2026-11-01"
 
 
@@ -97,7 +102,7 @@ def test_what_is_on_from_the_start_pays_nothing(tmp_path: Path) -> None:
     assert {name for name, status in sensors.items() if status == "RUNNING"} == {
         "template_change",
         "inbox",
-        "marts_sensor",
+        "marts",
         "run_failure",
     }
     assert {name for name, status in sensors.items() if status == "STOPPED"} == {"regeneration", "release"}
