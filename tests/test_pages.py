@@ -98,6 +98,6 @@ def test_the_automation_page_lists_every_sensor_and_schedule(page: Page) -> None
         "template_change",
         "inbox",
         "run_failure",
-        "marts_sensor",
+        "marts",
     )
     sees(page, "/automation", *names)
