@@ -105,8 +105,12 @@ def _object(line: bytes, where: str) -> Row:
 
 def _parsed(data: bytes, where: str) -> Any:
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_without_twins, parse_constant=_no_constant)
-    except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are both ValueErrors
+        text = data.decode("utf-8-sig")  # some editors begin a file with a mark
+    except UnicodeDecodeError:
+        raise UsageError("this is not UTF-8", where=where, fix="save the file as UTF-8; nothing was taken in") from None
+    try:
+        return json.loads(text, object_pairs_hook=_without_twins, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
         raise UsageError(
             "this is no JSON, or a key stands twice in it", where=where, fix="mend the line; nothing was taken in"
         ) from None

@@ -122,7 +122,7 @@ def good(count: int = len(TEXTS)) -> Evidence:
         decisions=rows("decisions", count, decision),
         examples=rows("training_examples", count, example),
         texts=texts(*TEXTS) if count == len(TEXTS) else texts(*[f"{word} {CANARY}" for word in map(str, range(count))]),
-        earlier=pl.DataFrame(before | {"quality_score": [0.5, 0.5]}, schema=EARLIER_SCHEMA),
+        earlier=pl.DataFrame(before | {"quality_score": [0.5, 0.5], "is_green": [True, True]}, schema=EARLIER_SCHEMA),
         protected=(f"Not one {CANARY} in this test set says anything of the kind.",),
     )
 
@@ -345,6 +345,25 @@ def test_a_threshold_is_shown_with_its_reason(stage: Stage, gate: str, rule: Any
 )
 def test_an_empty_batch_passes_no_stage_that_counts(stage: Stage, gates: set[str]) -> None:
     assert {verdict.gate for verdict in judge(stage, empty()) if not verdict.passed} == gates
+
+
+def test_labels_need_not_be_spread_more_evenly_than_whole_samples_allow() -> None:
+    """Five of two labels are three and two; four and one is another thing."""
+    narrow = RECIPE["gates"] | {"label_deviation": {"max": 0.02, "because": "As near as whole samples allow."}}
+    model = recipe(batch=RECIPE["batch"] | {"accept": 5}, gates=narrow)
+    even = replace(good(5), model=model)
+    assert told(judge(Stage.CURATED, even), "label_balance").passed
+
+    uneven = replace(even, samples=first(even.samples, 2, label="positive"))
+    assert not told(judge(Stage.CURATED, uneven), "label_balance").passed
+
+
+def test_what_a_red_batch_holds_is_no_yardstick_for_drift() -> None:
+    far = fault("earlier", lambda frame: frame.with_columns(pl.lit(300.0).alias("words")))(good())
+    assert not told(judge(Stage.CURATED, far), "drift").passed
+
+    red = fault("earlier", lambda frame: frame.with_columns(pl.lit(value=False).alias("is_green")))(far)
+    assert told(judge(Stage.CURATED, red), "drift").passed
 
 
 def test_a_promise_of_something_is_not_kept_by_nothing() -> None:

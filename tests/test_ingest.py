@@ -95,7 +95,7 @@ def test_curators_response_files_tell_messages_model_and_time(tmp_path: Path) ->
         (b'{"text": "a"}\n{"text": \n', "no JSON", 2),
         (b'{"text": "a", "text": "b"}\n', "a key stands twice", 1),
         (b'{"text": NaN}\n', "no JSON", 1),
-        (b'{"text": "\xff"}\n', "no JSON", 1),
+        (b'{"text": "\xff"}\n', "not UTF-8", 1),
         (b"[1]\n", "one JSON object", 1),
         (b"[" * 100_000, "no JSON", 1),
         (b"\n\n", "not one row", None),

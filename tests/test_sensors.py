@@ -176,6 +176,16 @@ def test_a_batch_somebody_works_on_is_left_alone(world: World) -> None:
     assert asked(looked_at(world, regeneration_sensor)) != []
 
 
+def test_a_batch_nobody_planned_is_nobodys_debt(world: World) -> None:
+    """A refused run or ingest has claimed its batch; topping it up would pay for a typing error."""
+    claims = Claims(world.lake, world.home)
+    claims.hold(world.recipe.model, DAY)
+    claims.release()
+    assert world.batch()["promised"] == 12
+
+    assert reason(looked_at(world, regeneration_sensor)) == "every batch kept its promise"
+
+
 def test_a_run_that_died_between_two_stages_is_finished(world: World) -> None:
     world.run("prompt_templates", "seeds", "generation_plan", "generated")
     asked_for = asked(looked_at(world, regeneration_sensor))

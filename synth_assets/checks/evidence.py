@@ -7,13 +7,20 @@ from typing import Any
 import polars as pl
 
 from synth_assets.domain.drafting import TEXT, TEXTS_SCHEMA
+from synth_assets.domain.standing import standing
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Assessment, Decision
 
-EARLIER_SCHEMA = {"sample_id": pl.String, "label": pl.String, "words": pl.Float64, "quality_score": pl.Float64}
-"""Accepted samples of other batches, as the drift gate sees them."""
+EARLIER_SCHEMA = {
+    "sample_id": pl.String,
+    "label": pl.String,
+    "words": pl.Float64,
+    "quality_score": pl.Float64,
+    "is_green": pl.Boolean,
+}
+"""Accepted samples of other batches; a green batch is one the drift gate may compare with."""
 
 
 def _empty(table: str) -> Callable[[], pl.DataFrame]:
@@ -103,4 +110,10 @@ def earlier_accepted(lake: Lake, dataset: str, *, before: str) -> pl.DataFrame:
     )
     labels = lake.read("samples", dataset=dataset).select("sample_id", "label")
     joined = decisions.join(labels, on="sample_id").join(words, on="sample_id", how="left").sort("batch", "sample_id")
+    joined = joined.with_columns(pl.col("batch").is_in(_green(lake, dataset)).alias("is_green"))
     return joined.select(list(EARLIER_SCHEMA))
+
+
+def _green(lake: Lake, dataset: str) -> list[str]:
+    commits = lake.read("stage_commits", dataset=dataset).partition_by("partition", as_dict=True)
+    return [str(key[0]) for key, rows in commits.items() if standing(rows).is_green]

@@ -14,6 +14,7 @@ from synth_assets.domain.comparison import accepted_values
 from synth_assets.domain.drift import distances
 from synth_assets.domain.duplicates import duplicate_groups
 from synth_assets.domain.ingestion import unknown_provenance
+from synth_assets.domain.planning import owed
 from synth_assets.domain.scoring.copies import contamination
 from synth_assets.domain.scoring.pii import find_pii
 from synth_assets.domain.standing import accepted_by_label
@@ -258,7 +259,8 @@ def labels_are_balanced(evidence: Evidence) -> Verdict:
     """No label's share among the accepted strays from the share the recipe wants."""
     counts = accepted_by_label(evidence.samples, evidence.decisions)
     total = max(1, sum(counts.values()))
-    wanted = {name: label.share for name, label in evidence.model.labels.items()}
+    promised = owed(evidence.model)  # whole samples: eight of six labels cannot be spread evenly
+    wanted = {name: count / sum(promised.values()) for name, count in promised.items()}
     rows = [{"label": name, "deviation": abs(counts.get(name, 0) / total - share)} for name, share in wanted.items()]
     rule = evidence.model.gates.label_deviation
     schema = pa.DataFrameSchema({"deviation": pa.Column(pl.Float64, within(rule))})
@@ -267,12 +269,13 @@ def labels_are_balanced(evidence: Evidence) -> Verdict:
 
 
 def distributions_are_stable(evidence: Evidence) -> Verdict:
-    """Lengths, quality and labels of the accepted lie near those of the batches before; a first batch has no before."""
-    between = distances(accepted_values(evidence.samples, evidence.assessments, evidence.decisions), evidence.earlier)
+    """Lengths, quality and labels of the accepted lie near those of all other green batches; a first one has none."""
+    before = evidence.earlier.filter(pl.col("is_green"))  # what a red batch holds is no yardstick
+    between = distances(accepted_values(evidence.samples, evidence.assessments, evidence.decisions), before)
     rule = evidence.model.gates.drift
     frame = pl.DataFrame({"measure": list(between), "distance": list(between.values())})
     schema = pa.DataFrameSchema({"distance": pa.Column(pl.Float64, within(rule))})
-    facts = {"compared_with": evidence.earlier.height, **{name: round(value, 4) for name, value in between.items()}}
+    facts = {"compared_with": before.height, **{name: round(value, 4) for name, value in between.items()}}
     return judged("drift", frame, schema, id_column="measure", facts={**facts, "threshold": rule.model_dump()})
 
 

@@ -156,7 +156,7 @@ def print_funnel(facts: dict[str, Any]) -> None:
         ("requested", facts["requested"], ""),
         ("answered", facts["answered"], _reasons(facts["quarantined"])),
         ("parsed", facts["samples"], ""),
-        ("accepted", facts["accepted"], f"of {facts['promised']} promised"),
+        ("accepted", facts["accepted"], f"of {facts['promised']} promised" if facts["promised"] else "made elsewhere"),
         ("rejected", sum(facts["rejected"].values()), _reasons(facts["rejected"])),
     ]
     print_table(f"{facts['dataset']} {facts['batch']}", ("", "count", ""), rows, numbers=("count",))

@@ -5,12 +5,13 @@ from pathlib import Path
 import click
 
 from resources.claims import Claims
+from resources.drops import read_drop
 from synth_assets.assets.partitions import batch_job, batches_of
 from synth_assets.cli.batches import batch_key, print_funnel
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, print_json
 from synth_assets.cli.project import Project
-from synth_assets.domain.ingestion import NAME
+from synth_assets.domain.ingestion import NAME, Origin
 from synth_assets.domain.standing import standing
 from synth_assets.errors import RefusedError, StoppedError, UsageError
 from synth_assets.recipe import Recipe
@@ -44,6 +45,7 @@ def ingest(
     """
     if not NAME.fullmatch(generator):
         raise UsageError(f"{generator!r} is no name", where="--generator", fix="use letters, digits and . : / @ + - _")
+    read_drop(file, Origin(generator))  # a file that cannot be read is refused before any batch is opened
     project = Project()
     recipe = project.recipe(dataset)
     key = batch_key(recipe, batch) if batch else _free(project, recipe)

@@ -46,7 +46,10 @@ class Case:
 
 
 def unfinished(lake: Lake, recipe: Recipe, *, is_busy: Callable[[str], bool]) -> Iterator[Case]:
-    """Yield every batch of a dataset that is not green.
+    """Yield every batch of a dataset that was planned and is not green.
+
+    One that nobody planned - its first run was refused, or it is waiting for samples made elsewhere - was asked for by
+    nobody, so nothing is owed.
 
     Args:
         lake: the store.
@@ -56,7 +59,7 @@ def unfinished(lake: Lake, recipe: Recipe, *, is_busy: Callable[[str], bool]) ->
     commits = lake.read("stage_commits", dataset=recipe.dataset).sort("commit_seq")
     for row in lake.read("batches", dataset=recipe.dataset).iter_rows(named=True):
         mine = commits.filter(pl.col("partition") == row["batch"])
-        if not standing(mine).is_green:
+        if row["attempts"] > 0 and not standing(mine).is_green:
             yield _case(lake, recipe, row, mine, is_busy=is_busy(row["batch"]))
 
 
@@ -71,7 +74,7 @@ def _case(lake: Lake, recipe: Recipe, row: Mapping[str, Any], commits: pl.DataFr
         attempt=row["open_attempt"] or row["attempts"] + 1,
         is_open=is_open,
         refusal=prospect.because,
-        is_unjudged=not is_open and row["attempts"] > 0 and _is_unjudged(prospect, commits),
+        is_unjudged=not is_open and _is_unjudged(prospect, commits),
         is_busy=is_busy,
         stops=_stops(commits) if is_open else 0,
         is_silent=_is_silent(endings.filter(pl.col("attempt") == row["attempts"]), is_open=is_open),
