@@ -35,7 +35,7 @@ test: install-dev ## run the quick tests
 	$(PY) -m pytest -q -n 2 -m "not slow and not browser"
 
 slow: install-dev ## run the slow tests; having none is fine
-	$(PY) -m pytest -q -n 2 --dist loadfile -m slow || test $$? -eq 5
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m slow || test $$? -eq 5
 
 bench: install-dev ## measure beside peers and limits (benchmarks/RESULTS.md)
 	$(PY) -m benchmarks.dagster_share
