@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import orjson
+import pytest
 
 from tests.command import Home
 from tests.fakes.chat_provider import CHAT_ONLY, ChatProvider
@@ -12,6 +13,7 @@ SHIPPED, FIRST = "movie_sentiment", "2026-11-01"
 ACCEPT = 24
 
 
+@pytest.mark.slow
 def test_the_shipped_recipe_becomes_a_release_with_a_chat_provider(tmp_path: Path) -> None:
     with ChatProvider() as provider:
         home = Home(tmp_path / "home", provider.base_url)

@@ -213,6 +213,7 @@ def test_a_resource_that_cannot_be_made_says_so_and_is_not_called_a_red_gate(
     assert provider.requests == []
 
 
+@pytest.mark.slow
 def test_a_file_size_limit_stops_the_run_and_the_next_one_goes_on(tmp_path: Path) -> None:
     most = 300_000  # enough for the catalog of a new home, too little for a whole run
     with ChatProvider() as provider:

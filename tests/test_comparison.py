@@ -138,7 +138,7 @@ some_samples = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(some_samples)
 def test_a_batch_does_not_differ_from_itself(samples: list[Sample]) -> None:
     found = compare(rows_of(*samples), rows_of(*samples))
@@ -147,7 +147,7 @@ def test_a_batch_does_not_differ_from_itself(samples: list[Sample]) -> None:
     assert set(found.distances.values()) == {0.0 if rows_of(*samples).accepted.height else None}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(some_samples, some_samples)
 def test_the_other_way_round_every_difference_changes_its_sign(left: list[Sample], right: list[Sample]) -> None:
     there = {(each.section, each.name): each for each in compare(rows_of(*left), rows_of(*right)).lines}

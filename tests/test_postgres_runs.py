@@ -84,6 +84,7 @@ def statuses(home: Home) -> Counter[str]:
         return Counter(run.status.value for run in instance.get_runs())
 
 
+@pytest.mark.slow
 def test_a_batch_ends_green_and_its_checks_and_materializations_are_on_the_server(
     server: PostgresServer, catalog: str, tmp_path: Path
 ) -> None:
