@@ -23,7 +23,7 @@ import dagster as dg
 
 from resources.claims import Claims
 from resources.instance import instance_for
-from synth_assets.assets import batch
+from synth_assets.assets import batch, report
 from synth_assets.assets.factory import dataset_assets
 from synth_assets.assets.partitions import batch_job
 from synth_assets.checks.gates import GATES
@@ -44,6 +44,9 @@ LIMIT = 1.5
 """Most that Dagster may cost a batch, in bare chains."""
 
 INPUTS = {"digest": "0" * 64, "rows": 0}
+CARD = "a card " * 2_000
+"""As long as the card of a batch with its pictures."""
+
 FACTS = {"planned": 12, "answered": 12, "samples": 12, "accepted": 12, "cost_usd": 0.1}
 
 
@@ -63,6 +66,8 @@ def without_work(stack: ExitStack) -> None:
         (batch.judgement, "make_ready"): empty(Stage.TRAINING_READY),
         (batch, "register_templates"): lambda *_, **__: INPUTS,
         (batch, "register_seeds"): lambda *_, **__: INPUTS,
+        (report, "history_of"): lambda *_, **__: [],
+        (report, "card_of"): lambda *_, **__: CARD,
     }
     for (module, name), stage in stages.items():
         stack.enter_context(mock.patch.object(module, name, stage))
