@@ -132,6 +132,7 @@ def test_every_command_explains_itself(offline: Home) -> None:
 # Stops: the attempt stays open and the same command goes on.
 
 
+@pytest.mark.slow
 def test_every_stop_leaves_the_attempt_open_and_nothing_journaled_is_paid_again(tmp_path: Path) -> None:
     recipes = tiny(tmp_path, generator={"max_tries": 2, "concurrency": 1, "deadline_s": 20})
     with ChatProvider() as provider:

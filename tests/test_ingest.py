@@ -310,6 +310,7 @@ def test_the_latest_past_period_without_generated_samples_takes_them_in(
 # --- the command
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_file_in_and_says_how_it_ended(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", "", tiny(tmp_path))
     file = lines(tmp_path / "a.jsonl", [{"body": row["text"], "mood": row["label"]} for row in PLAIN])

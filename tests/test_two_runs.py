@@ -32,6 +32,7 @@ def first_to_end(processes: Mapping[str, subprocess.Popen[str]]) -> str:
     raise AssertionError("nobody was refused: both work on the batch")
 
 
+@pytest.mark.slow
 def test_of_two_runs_of_a_batch_one_works_and_the_other_is_refused_before_it_sends_anything(tmp_path: Path) -> None:
     with ChatProvider() as provider:
         home = Home(tmp_path / "home", provider.base_url, tiny(tmp_path))
