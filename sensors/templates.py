@@ -20,11 +20,13 @@ class Inputs:
     Attributes:
         on_disk: hash of every template and seed row the recipe has now, by name.
         registered: hashes the store knows.
+        is_planned: whether a plan was ever made; until then the first plan, which may be under way, registers all.
     """
 
     dataset: str
     on_disk: Mapping[str, str]
     registered: frozenset[str]
+    is_planned: bool
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,11 @@ class Registration:
 
 
 def changed(inputs: Iterable[Inputs]) -> list[Registration]:
-    """Return a registration for every dataset that is in use and has something new on disk.
-
-    A dataset nothing was registered of is not in use yet: its first plan registers it.
-    """
+    """Return a registration for every dataset that was planned from and has something new on disk."""
     wanted = []
     for each in inputs:
         new = sorted(name for name, sha in each.on_disk.items() if sha not in each.registered)
-        if new and each.registered:
+        if new and each.is_planned:
             state = digest(sorted(each.on_disk.values()))[:16]
             wanted.append(Registration(each.dataset, tuple(new), f"{each.dataset}/inputs/{state}"))
     return wanted
@@ -56,7 +55,8 @@ def inputs_of(lake: Lake, recipe: Recipe) -> Inputs:
     seeds = {f"{row.table}[{row.position}]": row.seed_id for row in recipe.seeds}
     known = lake.read("prompt_templates", dataset=recipe.dataset)["template_sha256"].to_list()
     known += lake.read("seeds", dataset=recipe.dataset)["seed_id"].to_list()
-    return Inputs(recipe.dataset, templates | seeds, frozenset(known))
+    attempts = lake.read("batches", dataset=recipe.dataset)["attempts"]
+    return Inputs(recipe.dataset, templates | seeds, frozenset(known), is_planned=bool((attempts > 0).any()))
 
 
 def template_sensor(recipes: Sequence[Recipe], jobs: Mapping[str, Job]) -> dg.SensorDefinition:

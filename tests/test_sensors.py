@@ -285,12 +285,13 @@ def test_the_release_job_trains_only_where_there_is_real_data_to_measure_on(worl
 # --- changed templates
 
 
-def test_only_what_is_new_on_disk_is_registered_and_only_where_the_dataset_is_in_use() -> None:
+def test_only_what_is_new_on_disk_is_registered_and_only_where_something_was_planned() -> None:
     now = {"lines@1": "a", "words[0]": "b"}
 
-    assert changed([Inputs("tiny", now, frozenset())]) == []
-    assert changed([Inputs("tiny", now, frozenset("ab"))]) == []
-    [found] = changed([Inputs("tiny", now, frozenset("a"))])
+    assert changed([Inputs("tiny", now, frozenset(), is_planned=False)]) == []
+    assert changed([Inputs("tiny", now, frozenset("a"), is_planned=False)]) == [], "the first plan is registering them"
+    assert changed([Inputs("tiny", now, frozenset("ab"), is_planned=True)]) == []
+    [found] = changed([Inputs("tiny", now, frozenset("a"), is_planned=True)])
     assert (found.dataset, found.names) == ("tiny", ("words[0]",))
 
 
