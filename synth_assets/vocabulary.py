@@ -5,6 +5,9 @@ from enum import StrEnum
 OURS = "synth-assets"
 """The generator of every sample that was not ingested."""
 
+UNLABELLED = ""
+"""Stands for the label where quotas are counted and a dataset has no labels; stored as null."""
+
 UNKNOWN = "unknown"
 """Provenance that an ingested row does not tell."""
 
@@ -48,11 +51,20 @@ class QuarantineReason(StrEnum):
     REFUSED = "refused"
     CONTENT_FILTER = "content_filter"
     WRONG_SCHEMA = "wrong_schema"
+    UNRENDERABLE = "unrenderable"
     UNAUTHORIZED = "unauthorized"
     QUOTA_EXHAUSTED = "quota_exhausted"
     UNREACHABLE = "unreachable"
     BUDGET_SPENT = "budget_spent"
     STOPPED = "stopped"
+
+
+class CallKind(StrEnum):
+    """Why a call of a request was made: its prompt, a later prompt of the same recipe entry, or a second chance."""
+
+    PROMPT = "prompt"
+    STEP = "step"
+    REPAIR = "repair"
 
 
 class Decision(StrEnum):

@@ -7,13 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth_assets.domain import ids
-from synth_assets.domain.drafting import Drafts, draft, parse_answer
+from synth_assets.domain.conversations import Conversation, Turn
+from synth_assets.domain.drafting import Drafts, draft
+from synth_assets.domain.parsing import parse_answer
 from synth_assets.domain.planning import Plan, plan_attempt
 from synth_assets.domain.ports import Answer, Ending, Price
 from synth_assets.recipe import Recipe, load_recipe
 from synth_assets.recipe.template import Reply
 from synth_assets.tables import TABLES
-from synth_assets.vocabulary import Outcome, QuarantineReason
+from synth_assets.vocabulary import CallKind, Outcome, QuarantineReason
 from tests.fakes.recipes import COMPLETIONS, write_recipe
 
 LINE, WHOLE, JSON = Reply(format="line"), Reply(format="text"), Reply(format="json", field="review")
@@ -23,6 +25,12 @@ PRICE = Price(input_usd_per_million=1.0, output_usd_per_million=2.0, as_of="2026
 
 
 # --- parsing
+
+
+def read(answer: str, reply: Reply, opening: str) -> str | QuarantineReason:
+    """Return the text of a classification's sample."""
+    found = parse_answer(answer, reply, task_type="classification", opening=opening)
+    return found if isinstance(found, QuarantineReason) else found["text"]
 
 
 @pytest.mark.parametrize(
@@ -46,19 +54,19 @@ PRICE = Price(input_usd_per_million=1.0, output_usd_per_million=2.0, as_of="2026
     ],
 )
 def test_a_line_continues_its_opening_to_the_last_whole_sentence(answer: str, text: str) -> None:
-    assert parse_answer(answer, LINE, "The door") == text
+    assert read(answer, LINE, "The door") == text
 
 
 def test_an_opening_that_holds_a_sentence_is_no_sample_by_itself() -> None:
     opening = "It is a fine old house. The door"
 
-    assert parse_answer(" is", LINE, opening) == EMPTY
-    assert parse_answer(" is red. It", LINE, opening) == "It is a fine old house. The door is red."
+    assert read(" is", LINE, opening) == EMPTY
+    assert read(" is red. It", LINE, opening) == "It is a fine old house. The door is red."
 
 
 @pytest.mark.parametrize(("answer", "text"), [('"', EMPTY), ("(as", EMPTY), ("- A warm door.", "A warm door.")])
 def test_a_line_without_opening_is_what_the_model_wrote(answer: str, text: str) -> None:
-    assert parse_answer(answer, LINE, "") == text
+    assert read(answer, LINE, "") == text
 
 
 @pytest.mark.parametrize(
@@ -72,7 +80,7 @@ def test_a_line_without_opening_is_what_the_model_wrote(answer: str, text: str) 
     ],
 )
 def test_a_text_is_the_whole_answer_without_what_a_list_or_quotation_left(answer: str, text: str) -> None:
-    assert parse_answer(answer, WHOLE, "") == text
+    assert read(answer, WHOLE, "") == text
 
 
 @pytest.mark.parametrize(
@@ -97,7 +105,7 @@ def test_a_text_is_the_whole_answer_without_what_a_list_or_quotation_left(answer
     ],
 )
 def test_json_is_one_object_whose_field_is_the_text(answer: str, text: str) -> None:
-    assert parse_answer(answer, JSON, "") == text
+    assert read(answer, JSON, "") == text
 
 
 @given(
@@ -106,7 +114,7 @@ def test_json_is_one_object_whose_field_is_the_text(answer: str, text: str) -> N
     st.sampled_from(["", "The door"]),
 )
 def test_a_sample_is_never_empty_nor_spread_over_lines(answer: str, reply: Reply, opening: str) -> None:
-    text = parse_answer(answer, reply, opening)
+    text = read(answer, reply, opening)
 
     assert text
     assert isinstance(text, QuarantineReason) or text == " ".join(text.split())
@@ -160,15 +168,16 @@ def ending(row: dict, kind: str) -> Ending:
 def drafted(recipe: Recipe, plan: Plan, kinds: list[str], price: Price | None = PRICE) -> Drafts:
     requests = plan.requests.head(len(kinds))
     openings = dict(plan.prompts.select("request_id", "opening").iter_rows())
-    return draft(
-        requests,
-        [ending(row, kind) for row, kind in zip(requests.iter_rows(named=True), kinds, strict=True)],
-        model=recipe.model,
-        read=lambda row, text: parse_answer(
-            text, recipe.template(row["prompt_name"]).reply, openings[row["request_id"]]
-        ),
-        price=price,
-    )
+    conversations = []
+    for row, kind in zip(requests.iter_rows(named=True), kinds, strict=True):
+        said = ending(row, kind)
+        reply, opening = recipe.template(row["prompt_name"]).reply, openings[row["request_id"]]
+        is_answered = said.outcome == Outcome.ANSWERED
+        found = (
+            parse_answer(said.answer.text, reply, task_type="classification", opening=opening) if is_answered else None
+        )
+        conversations.append(Conversation((), opening, {}, [Turn(CallKind.PROMPT, None, None, said, found)]))
+    return draft(requests, conversations, model=recipe.model, price=price)
 
 
 @given(st.lists(st.sampled_from(KINDS), max_size=12))
@@ -254,10 +263,4 @@ def test_prices_are_per_million_tokens(tokens: tuple[int, int], usd: float) -> N
 
 def test_endings_that_are_not_one_per_request_are_refused(recipe: Recipe, plan: Plan) -> None:
     with pytest.raises(ValueError, match="zip"):
-        draft(
-            plan.requests,
-            [],
-            model=recipe.model,
-            read=lambda row, text: parse_answer(text, LINE, ""),
-            price=None,
-        )
+        draft(plan.requests, [], model=recipe.model, price=None)

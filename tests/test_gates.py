@@ -55,7 +55,14 @@ def rows(table: str, count: int, row: Callable[[int], Mapping[str, Any]]) -> pl.
 
 
 def request(number: int) -> dict[str, Any]:
-    row = {"ordinal": number, "request_id": f"r{number}", "call_id": f"c{number}", "seed": number, "axes": "{}"}
+    row = {
+        "ordinal": number,
+        "request_id": f"r{number}",
+        "call_id": f"c{number}",
+        "seed": number,
+        "axes": "{}",
+        "ancestry_depth": 0,
+    }
     row |= {"prompt_name": "lines", "prompt_version": "1", "template_sha256": "t", "prompt_sha256": "p"}
     return row | {
         "label": labels(number),
@@ -68,14 +75,27 @@ def request(number: int) -> dict[str, Any]:
 
 def generation(number: int) -> dict[str, Any]:
     row = {"request_id": f"r{number}", "call_id": f"c{number}", "generation_id": f"g{number}", "outcome": "answered"}
-    row |= {"model": "fake", "finish_reason": "stop", "tries": 1, "generated_at": NOON, "object_sha256": "o"}
+    row |= {
+        "model": "fake",
+        "finish_reason": "stop",
+        "tries": 1,
+        "calls": 1,
+        "generated_at": NOON,
+        "object_sha256": "o",
+    }
     return row | {"input_tokens": 10, "output_tokens": 20, "cost_usd": 0.25, "latency_s": 0.1, "mean_logprob": -0.5}
 
 
 def sample(number: int) -> dict[str, Any]:
     row = {"ordinal": number, "position": 0, "sample_id": f"s{number}", "request_id": f"r{number}"}
     row |= {"generation_id": f"g{number}", "content_sha256": f"{number}" * 64, "task_type": "classification"}
-    return row | {"language": "en", "label": labels(number), "characters": 60, "object_sha256": "o"}
+    return row | {
+        "language": "en",
+        "label": labels(number),
+        "characters": 60,
+        "object_sha256": "o",
+        "ancestry_depth": 0,
+    }
 
 
 def assessment(number: int) -> dict[str, Any]:

@@ -116,7 +116,18 @@ def test_a_whole_number_without_unit_is_a_place_or_a_count_of_itself() -> None:
         for column in table.columns
         if column.dtype.is_integer() and column.unit is None
     }
-    known = {*PLACES, "attempts", "max_attempts", "open_attempt", "tries", "commit_seq", "audit_seq", "head_version"}
+    known = {
+        *PLACES,
+        "attempts",
+        "max_attempts",
+        "open_attempt",
+        "tries",
+        "calls",
+        "ancestry_depth",
+        "commit_seq",
+        "audit_seq",
+        "head_version",
+    }
 
     assert bare <= known | {"parent_version"}
 

@@ -101,10 +101,13 @@ class DuckLake:
         return self.objects.get(object_sha256, suffix)
 
     def payload(self, kind: str, schema: Mapping[str, pl.DataType], **equals: Any) -> pl.DataFrame:
-        """Return all Parquet payload of a kind as one frame, in the order it was stored."""
+        """Return all Parquet payload of a kind as one frame, in the order it was stored.
+
+        A column that payload of an earlier time does not have is null there.
+        """
         named = self.read("objects", kind=kind, **equals).sort("stored_at", "object_sha256")
         parts = [pl.read_parquet(self.get(sha, ".parquet")) for sha in named["object_sha256"]]
-        return pl.concat([pl.DataFrame(schema=schema), *parts]) if parts else pl.DataFrame(schema=schema)
+        return pl.concat([pl.DataFrame(schema=schema), *parts], how="diagonal").select(list(schema))
 
     def commit(self, commit: Commit) -> Receipt:
         """Apply a commit; see `Lake.commit`."""

@@ -6,10 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from synth_assets.domain.drafting import TEXT, TEXTS_SCHEMA
+from synth_assets.domain.drafting import TEXTS_SCHEMA
+from synth_assets.domain.parsing import readable
 from synth_assets.domain.standing import standing
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.model import RecipeModel
+from synth_assets.recipe.tasks import MESSAGES
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Assessment, Decision
 
@@ -89,13 +91,19 @@ def read_evidence(lake: Lake, model: RecipeModel, batch: str, *, protected: tupl
 
 
 def texts_of(lake: Lake, **equals: Any) -> pl.DataFrame:
-    """Return the text of stored samples, columns sample_id, text, one row per sample."""
+    """Return all text of stored samples as a person would read it, columns sample_id, text, one row per sample."""
+    stored = fields_of(lake, **equals)
+    is_plain = stored["field"] != MESSAGES
+    if not is_plain.all():
+        texts = [readable(field, text) for field, text in stored.select("field", "text").iter_rows()]
+        stored = stored.with_columns(pl.Series("text", texts, dtype=pl.String))
+    return stored.group_by("sample_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
+
+
+def fields_of(lake: Lake, **equals: Any) -> pl.DataFrame:
+    """Return the fields of stored samples as `TEXTS_SCHEMA`, a sample's fields in reading order."""
     stored = lake.payload("texts", TEXTS_SCHEMA, **equals)
-    return (
-        stored.filter(pl.col("field") == TEXT)
-        .select("sample_id", "text")
-        .unique("sample_id", keep="last", maintain_order=True)
-    )
+    return stored.unique(["sample_id", "field"], keep="last", maintain_order=True)
 
 
 def earlier_accepted(lake: Lake, dataset: str, *, before: str) -> pl.DataFrame:

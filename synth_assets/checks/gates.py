@@ -11,6 +11,7 @@ import polars as pl
 from synth_assets.checks.evidence import Evidence
 from synth_assets.checks.verdict import Verdict, asked, judged
 from synth_assets.domain.comparison import accepted_values
+from synth_assets.domain.drafting import MAY_HAVE_COST
 from synth_assets.domain.drift import distances
 from synth_assets.domain.duplicates import duplicate_groups
 from synth_assets.domain.ingestion import unknown_provenance
@@ -156,7 +157,7 @@ def answered_share(evidence: Evidence) -> Verdict:
 def within_budget(evidence: Evidence) -> Verdict:
     """The batch cost no more than its budget; without a budget this only reports."""
     limit = evidence.model.batch.budget_usd
-    costs = evidence.generations.filter(pl.col("outcome") != Outcome.NOT_SENT)["cost_usd"]
+    costs = evidence.generations.filter(MAY_HAVE_COST)["cost_usd"]
     unpriced = costs.null_count()
     spent = float(costs.sum() or 0.0)
     facts = {"spent_usd": spent, "unpriced_calls": unpriced, "budget_usd": limit}
@@ -256,13 +257,15 @@ def promise_is_kept(evidence: Evidence) -> Verdict:
 
 
 def labels_are_balanced(evidence: Evidence) -> Verdict:
-    """No label's share among the accepted strays from the share the recipe wants."""
+    """No label's share among the accepted strays from the share the recipe wants; without labels there is none."""
+    rule = evidence.model.gates.label_deviation
+    if rule is None:
+        return Verdict("label_balance", passed=True, facts={"labels": 0})
     counts = accepted_by_label(evidence.samples, evidence.decisions)
     total = max(1, sum(counts.values()))
     promised = owed(evidence.model)  # whole samples: eight of six labels cannot be spread evenly
     wanted = {name: count / sum(promised.values()) for name, count in promised.items()}
     rows = [{"label": name, "deviation": abs(counts.get(name, 0) / total - share)} for name, share in wanted.items()]
-    rule = evidence.model.gates.label_deviation
     schema = pa.DataFrameSchema({"deviation": pa.Column(pl.Float64, within(rule))})
     facts = {"accepted": {name: counts.get(name, 0) for name in wanted}, "threshold": rule.model_dump()}
     return judged("label_balance", pl.DataFrame(rows), schema, id_column="label", facts=facts, at_least=len(wanted))

@@ -19,10 +19,10 @@ from synth_assets.domain.comparison import (
     label_shares,
     measures,
 )
+from synth_assets.domain.drafting import MAY_HAVE_COST
 from synth_assets.domain.figures import Bar, chart, histogram, image, whole_edges
 from synth_assets.domain.history import Revision
 from synth_assets.recipe.model import RecipeModel
-from synth_assets.vocabulary import Outcome
 
 BINS = 12
 SCORE_EDGES = [place / 10 for place in range(11)]
@@ -87,7 +87,7 @@ def _writers(rows: BatchRows) -> list[str]:
 
 
 def _spent(generations: pl.DataFrame) -> float | None:
-    paid = generations.filter(pl.col("outcome") != Outcome.NOT_SENT)["cost_usd"]
+    paid = generations.filter(MAY_HAVE_COST)["cost_usd"]
     return None if paid.null_count() else math.fsum(paid)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from synth_assets.recipe.model import RecipeModel
+from synth_assets.recipe.tasks import TASKS
 from synth_assets.vocabulary import OURS
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -68,7 +69,7 @@ def _front_matter(model: RecipeModel, meta: Mapping[str, Any], splits: Sequence[
         f'pretty_name: "{model.dataset} {meta["version"]}"',
         f"license: {orjson.dumps(model.license).decode()}",  # JSON text is a YAML string, whatever is in it
         f"language: [{model.language}]",
-        "task_categories: [text-classification]",
+        f"task_categories: [{TASKS[model.task_type].category}]",
         f"size_categories: ['{size}']",
         "tags: [synthetic]",
         "configs:",

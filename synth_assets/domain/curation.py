@@ -10,7 +10,7 @@ from synth_assets.domain.ids import ID_LENGTH
 from synth_assets.domain.planning import owed
 from synth_assets.recipe.model import RecipeModel, Weight
 from synth_assets.tables import TABLES
-from synth_assets.vocabulary import Assessment, Decision, RejectReason, Source
+from synth_assets.vocabulary import UNLABELLED, Assessment, Decision, RejectReason, Source
 
 REASON_OF: dict[Assessment, RejectReason] = {
     Assessment.WORDS: RejectReason.LENGTH,
@@ -104,8 +104,9 @@ def decide(
             continue
         reason = broken
         if broken is None:
-            room[row["label"]] = room.get(row["label"], 0) - 1
-            reason = RejectReason.SURPLUS if has_promise and room[row["label"]] < 0 else None
+            label = row["label"] or UNLABELLED
+            room[label] = room.get(label, 0) - 1
+            reason = RejectReason.SURPLUS if has_promise and room[label] < 0 else None
         rows.append(
             {
                 "dataset": row["dataset"],
@@ -125,7 +126,7 @@ def decide(
 def _accepted_by_hand(samples: pl.DataFrame, human: pl.DataFrame) -> list[str]:
     """Labels of the samples a person accepted: they count before what a machine would accept."""
     accepted = human.filter(pl.col("decision") == Decision.ACCEPTED)
-    return samples.join(accepted, on="sample_id", how="semi")["label"].to_list()
+    return samples.join(accepted, on="sample_id", how="semi")["label"].fill_null(UNLABELLED).to_list()
 
 
 def _wide(ordered: pl.DataFrame, assessments: pl.DataFrame) -> pl.DataFrame:

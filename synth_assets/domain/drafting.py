@@ -1,34 +1,34 @@
-"""From endings to rows: what became of every request, and the samples its answer holds.
+"""From conversations to rows: what became of every request, and the sample its answers hold.
 
-Answers are parsed once, when they are committed; an answer that cannot be parsed quarantines its request.
+Answers are parsed once, when they come in; an answer that cannot be parsed quarantines its request.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import polars as pl
 
 from synth_assets.domain import ids
-from synth_assets.domain.ports import Answer, Ending, Price
+from synth_assets.domain.conversations import Conversation, Turn, prompt_sha256
+from synth_assets.domain.parsing import Fields
+from synth_assets.domain.ports import Answer, Price
 from synth_assets.recipe.model import RecipeModel
-from synth_assets.recipe.template import Reply
+from synth_assets.recipe.tasks import TASKS
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Outcome, QuarantineReason
 
-ANSWERS_SCHEMA = {"generation_id": pl.String, "text": pl.String}
-"""Payload of an attempt's raw answers."""
+ANSWERS_SCHEMA = {"generation_id": pl.String, "position": pl.Int64, "text": pl.String, "reasoning": pl.String}
+"""Payload of an attempt's raw answers; ``position`` counts the calls of a request, ``reasoning`` is kept apart."""
 
 TEXTS_SCHEMA = {"sample_id": pl.String, "field": pl.String, "text": pl.String}
 """Payload of an attempt's samples."""
 
-SENTENCE_ENDS = (".", "!", "?")
-FEWEST_WORDS = 4
-"""Words that must remain when an unfinished sentence is cut off."""
+MAY_HAVE_COST = (pl.col("outcome") != Outcome.NOT_SENT) | pl.col("cost_usd").is_not_null()
+"""Rows of `generations` that count where money is added up; a stop may come between two calls of a request."""
 
-TEXT = "text"
-"""The field that every text dataset has."""
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -36,153 +36,137 @@ class Drafts:
     """An attempt's outcome in rows.
 
     Attributes:
-        generations: one row per planned request, shape (n, 18) by the contract.
-        samples: one row per parsed sample, shape (m, 14) by the contract.
-        answers: raw answers, shape (a, 2) as `ANSWERS_SCHEMA`.
+        generations: one row per planned request, shape (n, 19) by the contract.
+        steps: one row per call of the requests that took several, shape (s, 21) by the contract.
+        samples: one row per parsed sample, shape (m, 16) by the contract.
+        answers: raw answers, shape (a, 4) as `ANSWERS_SCHEMA`.
         texts: text of the samples, shape (m x fields, 3) as `TEXTS_SCHEMA`.
     """
 
     generations: pl.DataFrame
+    steps: pl.DataFrame
     samples: pl.DataFrame
     answers: pl.DataFrame
     texts: pl.DataFrame
 
 
-def parse_answer(text: str, reply: Reply, opening: str) -> str | QuarantineReason:
-    r"""Return the sample's text, or why there is none.
-
-    Args:
-        text: the raw answer.
-        reply: the template's word on how to read it.
-        opening: the seeded opening a ``line`` answer continues.
-
-    Example:
-        >>> parse_answer(" acting is superb.\n- Next", Reply(format="line"), "The")
-        'The acting is superb.'
-    """
-    if reply.format == "json":
-        return _json_text(text, reply.field)
-    if reply.format == "line":
-        continued = text.split("\n", 1)[0]
-        line = _whole_sentences(_unquoted(opening + continued))
-        adds_nothing = _unquoted(opening).startswith(line)
-        return QuarantineReason.EMPTY_ANSWER if adds_nothing else line
-    return _unquoted(text) or QuarantineReason.EMPTY_ANSWER
-
-
-def _unquoted(text: str) -> str:
-    """Fold white space and take off what a list or a quotation left at both ends."""
-    return " ".join(text.split()).strip(' "*-\u201c\u201d')
-
-
-def _whole_sentences(text: str) -> str:
-    """Cut an unfinished end back to the last full stop if enough words remain; a line may stop in mid-sentence."""
-    head, mark, tail = text.rpartition("(")
-    if mark and ")" not in tail:
-        text = head.strip()
-    if text.endswith(SENTENCE_ENDS):
-        return text
-    end = max(text.rfind(mark) for mark in SENTENCE_ENDS) + 1
-    return text[:end] if len(text[:end].split()) >= FEWEST_WORDS else text
-
-
-def _json_text(text: str, field: str) -> str | QuarantineReason:
-    body = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return QuarantineReason.WRONG_SCHEMA
-    if not isinstance(value, dict) or not isinstance(value.get(field), str):
-        return QuarantineReason.WRONG_SCHEMA
-    return " ".join(value[field].split()) or QuarantineReason.EMPTY_ANSWER
-
-
 def draft(
-    requests: pl.DataFrame,
-    endings: Sequence[Ending],
-    *,
-    model: RecipeModel,
-    read: Callable[[Mapping[str, Any], str], str | QuarantineReason],
-    price: Price | None,
+    requests: pl.DataFrame, conversations: Sequence[Conversation], *, model: RecipeModel, price: Price | None
 ) -> Drafts:
-    """Turn the endings of an attempt into rows; planned = answered + quarantined + not sent.
+    """Turn an attempt's conversations into rows; planned = answered + quarantined + not sent.
 
     Args:
-        requests: the attempt's requests in plan order, shape (n, 17).
-        endings: one per request, in the same order.
+        requests: the attempt's requests in plan order, shape (n, 20).
+        conversations: one per request, in the same order, each with at least one turn.
         model: the recipe.
-        read: returns the sample's text for a request's row and its answer, or why there is none.
         price: of the model asked; None makes every cost null.
     """
-    generations, samples, answers, texts = [], [], [], []
-    for request, ending in zip(requests.iter_rows(named=True), endings, strict=True):
-        outcome, reason = ending.outcome, ending.reason
-        generation = ids.generation_id(request["request_id"], ending.call_id)
-        if ending.answer is not None:
-            answers.append({"generation_id": generation, "text": ending.answer.text})
-        if ending.answer is not None and outcome == Outcome.ANSWERED:
-            parsed = read(request, ending.answer.text)
-            if isinstance(parsed, QuarantineReason):
-                outcome, reason = Outcome.QUARANTINED, parsed
-            else:
-                sample, text = _sample(request, generation, parsed, model)
-                samples.append(sample)
-                texts.append(text)
-        generations.append(_generation(request, ending, generation, outcome, reason, price))
+    generations, steps, samples, answers, texts = [], [], [], [], []
+    order = TASKS[model.task_type].known
+    for request, conversation in zip(requests.iter_rows(named=True), conversations, strict=True):
+        generation = ids.generation_id(request["request_id"], request["call_id"])
+        outcome, reason = ended(conversation)
+        said = [(place, turn.ending.answer) for place, turn in enumerate(conversation.turns) if turn.ending.answer]
+        answers += [(generation, place, answer.text, answer.reasoning or None) for place, answer in said]
+        if outcome == Outcome.ANSWERED:
+            filled = conversation.fields
+            fields = {name: filled[name] for name in order if name in filled}
+            sample = _sample(request, generation, fields, model)
+            samples.append(sample)
+            texts += [(sample["sample_id"], name, text) for name, text in fields.items()]
+        row = {key: request[key] for key in ("dataset", "batch", "attempt", "request_id")}
+        generations.append(
+            {**row, "call_id": request["call_id"], "generation_id": generation, "outcome": outcome, "reason": reason}
+            | _sums(conversation.turns, price)
+        )
+        if len(conversation.turns) > 1:
+            steps += [row | _step(turn, place, price) for place, turn in enumerate(conversation.turns)]
     return Drafts(
         generations=TABLES["generations"].frame(generations),
+        steps=TABLES["steps"].frame(steps),
         samples=TABLES["samples"].frame(samples),
         answers=pl.DataFrame(answers, schema=ANSWERS_SCHEMA, orient="row"),
         texts=pl.DataFrame(texts, schema=TEXTS_SCHEMA, orient="row"),
     )
 
 
-def _generation(
-    request: Mapping[str, Any],
-    ending: Ending,
-    generation: str,
-    outcome: Outcome,
-    reason: QuarantineReason | None,
-    price: Price | None,
-) -> dict[str, Any]:
-    row = {key: request[key] for key in ("dataset", "batch", "attempt", "request_id", "call_id")}
-    row |= {
-        "generation_id": generation,
+def ended(conversation: Conversation) -> tuple[Outcome, QuarantineReason | None]:
+    """Return how a request ended: as its last call did, unless that could not be read or nothing could follow it."""
+    if conversation.stuck is not None:
+        return Outcome.QUARANTINED, conversation.stuck
+    return _outcome(conversation.turns[-1])
+
+
+def _outcome(turn: Turn) -> tuple[Outcome, QuarantineReason | None]:
+    if isinstance(turn.found, QuarantineReason):
+        return Outcome.QUARANTINED, turn.found
+    return turn.ending.outcome, turn.ending.reason
+
+
+def _sums(turns: Sequence[Turn], price: Price | None) -> Row:
+    """Return what a request took altogether, and what its last answer says of itself."""
+    answers = [turn.ending.answer for turn in turns if turn.ending.answer is not None]
+    made = sum(turn.ending.outcome != Outcome.NOT_SENT for turn in turns)
+    row: Row = {"tries": sum(turn.ending.tries for turn in turns), "calls": made, "object_sha256": None}
+    if not answers:
+        return row
+    last = answers[-1]
+    return row | {
+        "model": last.model,
+        "finish_reason": last.finish_reason,
+        "input_tokens": _sum(answer.input_tokens for answer in answers),
+        "output_tokens": _sum(answer.output_tokens for answer in answers),
+        "cost_usd": _sum(_cost(answer, price) for answer in answers),
+        "latency_s": math.fsum(answer.latency_s for answer in answers),
+        "mean_logprob": last.mean_logprob,
+        "generated_at": last.generated_at,
+    }
+
+
+def _sum(values: Iterable[Any]) -> Any:
+    """Add numbers up; one that is unknown makes the sum unknown."""
+    known = list(values)
+    if any(value is None for value in known):
+        return None
+    return math.fsum(known) if isinstance(known[0], float) else sum(known)
+
+
+def _cost(answer: Answer, price: Price | None) -> float | None:
+    return price.of(answer.input_tokens, answer.output_tokens) if price else None
+
+
+def _step(turn: Turn, place: int, price: Price | None) -> Row:
+    outcome, reason = _outcome(turn)
+    step, call, answer = turn.step, turn.call, turn.ending.answer
+    if step is None or call is None:
+        raise ValueError("a row that was made elsewhere has one turn")
+    row: Row = {
+        "position": place,
+        "kind": turn.kind,
+        "call_id": call.call_id,
+        "prompt_name": step.template.name,
+        "prompt_version": step.template.version,
+        "template_sha256": step.sha256,
+        "prompt_sha256": prompt_sha256(call),
         "outcome": outcome,
         "reason": reason,
-        "tries": ending.tries,
-        "object_sha256": None,
+        "tries": turn.ending.tries,
     }
-    return row | (_paid(ending.answer, price) if ending.answer is not None else {})
+    if answer is None:
+        return row
+    told = ("model", "finish_reason", "input_tokens", "output_tokens", "latency_s", "generated_at")
+    return row | {name: getattr(answer, name) for name in told} | {"cost_usd": _cost(answer, price)}
 
 
-def _paid(answer: Answer, price: Price | None) -> dict[str, Any]:
-    return {
-        "model": answer.model,
-        "finish_reason": answer.finish_reason,
-        "input_tokens": answer.input_tokens,
-        "output_tokens": answer.output_tokens,
-        "cost_usd": price.of(answer.input_tokens, answer.output_tokens) if price else None,
-        "latency_s": answer.latency_s,
-        "mean_logprob": answer.mean_logprob,
-        "generated_at": answer.generated_at,
-    }
-
-
-def _sample(
-    request: Mapping[str, Any], generation: str, text: str, model: RecipeModel
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    fields = {TEXT: text}
-    sample = ids.sample_id(request["request_id"], 0)
-    row = {key: request[key] for key in ("dataset", "batch", "attempt", "ordinal", "request_id", "label")}
-    row |= {
+def _sample(request: Row, generation: str, fields: Fields, model: RecipeModel) -> Row:
+    kept = ("dataset", "batch", "attempt", "ordinal", "request_id", "label", "parent_id", "ancestry_depth")
+    return {key: request[key] for key in kept} | {
         "position": 0,
-        "sample_id": sample,
+        "sample_id": ids.sample_id(request["request_id"], 0),
         "generation_id": generation,
         "content_sha256": ids.content_sha256(fields, request["label"]),
         "task_type": model.task_type,
         "language": model.language,
-        "characters": len(text),
+        "characters": sum(map(len, fields.values())),
         "object_sha256": "",
     }
-    return row, {"sample_id": sample, "field": TEXT, "text": text}

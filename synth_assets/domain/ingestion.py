@@ -12,15 +12,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import polars as pl
 
 from synth_assets.canonical import canonical_json, digest, sha256, stored_json
 from synth_assets.domain import ids
+from synth_assets.domain.conversations import Conversation, Turn
+from synth_assets.domain.parsing import Fields, as_fields
 from synth_assets.domain.planning import PROMPTS_SCHEMA, Plan
 from synth_assets.domain.ports import Answer, Ending
 from synth_assets.recipe.model import RecipeModel
+from synth_assets.recipe.tasks import TASKS, TEXT
 from synth_assets.tables import TABLES
-from synth_assets.vocabulary import UNKNOWN, Outcome, QuarantineReason
+from synth_assets.vocabulary import UNKNOWN, CallKind, Outcome, QuarantineReason
 
 INGESTED_SCHEMA: dict[str, Any] = {
     "request_id": pl.String,
@@ -31,7 +35,7 @@ INGESTED_SCHEMA: dict[str, Any] = {
     "output_tokens": pl.Int64,
     "generated_at": pl.Datetime("us", "UTC"),
 }
-"""Payload of an ingested attempt: ``text`` as the row has it, ``reason`` why it is none; one of the two is null."""
+"""Payload of an ingested attempt: ``text`` as `fields_in` reads it, ``reason`` why there is none; one is null."""
 
 
 NAME = re.compile(r"[\w][\w.:/@+-]{0,127}", re.ASCII)
@@ -82,6 +86,17 @@ class Adopted:
     answers: pl.DataFrame
 
 
+def names_of(model: RecipeModel, origin: Origin) -> dict[str, str]:
+    """Return the sample's required fields with the names a row has them under."""
+    fields = TASKS[model.task_type].fields
+    return {TEXT: origin.text_field} if fields == (TEXT,) else {name: name for name in fields}
+
+
+def fields_in(text: str, model: RecipeModel) -> Fields:
+    """Return the fields of an ingested text: a classification's is the text itself, others are kept as JSON."""
+    return {TEXT: text} if model.task_type == "classification" else dict(orjson.loads(text))
+
+
 def adopt_rows(
     rows: Sequence[Mapping[str, Any]], model: RecipeModel, origin: Origin, *, batch: str, attempt: int
 ) -> Adopted:
@@ -114,6 +129,8 @@ def adopt_rows(
                 "template_sha256": UNKNOWN,
                 "prompt_sha256": UNKNOWN if prompt is None else sha256(canonical_json(prompt)),
                 "label": label,
+                "parent_id": None,
+                "ancestry_depth": 0,
                 "axes": stored_json({}),
                 "opening": None,
                 "generator": origin.generator,
@@ -140,6 +157,21 @@ def adopt_rows(
         ),
         pl.DataFrame(answers, schema=INGESTED_SCHEMA, orient="row"),
     )
+
+
+def conversations_of(requests: pl.DataFrame, answers: pl.DataFrame, model: RecipeModel) -> list[Conversation]:
+    """Return the requests of an ingested attempt as conversations of one turn, in plan order.
+
+    Args:
+        requests: rows of `requests`, shape (n, 20).
+        answers: their payload, shape (n, 7) as `INGESTED_SCHEMA`.
+        model: the recipe.
+    """
+    turns = [
+        Turn(CallKind.PROMPT, None, None, ending, fields_in(ending.answer.text, model) if ending.answer else None)
+        for ending in endings_of(requests, answers)
+    ]
+    return [Conversation((), "", {}, [turn]) for turn in turns]
 
 
 def endings_of(requests: pl.DataFrame, answers: pl.DataFrame) -> Iterator[Ending]:
@@ -186,16 +218,20 @@ def unknown_provenance(requests: pl.DataFrame, generations: pl.DataFrame) -> pl.
 def _sample(
     row: Mapping[str, Any], model: RecipeModel, origin: Origin
 ) -> tuple[str | None, str | None, QuarantineReason | None]:
-    """Return a row's text and label, or why it is no sample."""
-    text, label = row.get(origin.text_field), row.get(origin.label_field)
+    """Return a row's text, as `fields_in` reads it, and its label, or why it is no sample."""
+    label = row.get(origin.label_field)
     label = label if isinstance(label, str) and label in model.labels else None
-    if not isinstance(text, str) or label is None:
+    values = {name: row.get(said) for name, said in names_of(model, origin).items()}
+    values |= {name: row[name] for name in TASKS[model.task_type].optional if isinstance(row.get(name), str)}
+    fields = as_fields(values)
+    if fields is None or (model.labels and label is None):
         return None, label, QuarantineReason.WRONG_SCHEMA
-    if not text.strip():
+    if not all(fields.values()):
         return None, label, QuarantineReason.EMPTY_ANSWER
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    written = "".join(fields.values())
+    if "\0" in written or any("\ud800" <= character <= "\udfff" for character in written):
         return None, label, QuarantineReason.MALFORMED_ANSWER
-    return text.strip(), label, None
+    return fields[TEXT] if set(fields) == {TEXT} else stored_json(fields), label, None
 
 
 def _name(value: Any) -> str | None:

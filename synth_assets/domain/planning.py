@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -12,22 +13,44 @@ import polars as pl
 from synth_assets.canonical import canonical_json, sha256, stored_json
 from synth_assets.domain import ids
 from synth_assets.domain.apportion import apportion
+from synth_assets.domain.parsing import schema_of
 from synth_assets.domain.ports import Call, Provider
 from synth_assets.domain.rendering import render
 from synth_assets.errors import UsageError
 from synth_assets.recipe.loader import Recipe, SeedRow, template_sha256
-from synth_assets.recipe.model import RecipeModel, SeedTable
+from synth_assets.recipe.model import PromptUse, RecipeModel, SeedTable
+from synth_assets.recipe.tasks import TASKS
 from synth_assets.recipe.template import Template
 from synth_assets.tables import TABLES
-from synth_assets.vocabulary import OURS
+from synth_assets.vocabulary import OURS, UNLABELLED
 
 PROMPTS_SCHEMA: dict[str, Any] = {
     "request_id": pl.String,
     "prompt": pl.String,
     "opening": pl.String,
     "seed_ids": pl.List(pl.String),
+    "schema": pl.String,
+    "then": pl.String,
+    "values": pl.String,
 }
-"""Payload of a plan: ``prompt`` is canonical JSON of the text or the messages, ``opening`` the seeded opening."""
+"""Payload of a plan: ``prompt`` is JSON of the text or the messages, ``opening`` the seeded opening, ``schema`` the
+JSON schema demanded of the answer. A prompt that others follow has ``then``, JSON of (name, version, continues) for
+each, and ``values``, JSON of what they see besides the answers; null otherwise."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """An accepted sample that may be evolved.
+
+    Attributes:
+        depth: how often its ancestors were evolved; 0 for one that was not made from another.
+        fields: its texts by field.
+    """
+
+    sample_id: str
+    label: str | None
+    depth: int
+    fields: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -42,8 +65,12 @@ class Plan:
 
 
 def owed(model: RecipeModel) -> dict[str, int]:
-    """Return how many accepted samples of each label a batch owes; they add up to the promise."""
-    return apportion(model.batch.accept, {name: label.share for name, label in model.labels.items()})
+    """Return how many accepted samples of each label a batch owes; they add up to the promise.
+
+    A dataset without labels owes them all to `UNLABELLED`.
+    """
+    shares = {name: label.share for name, label in model.labels.items()}
+    return apportion(model.batch.accept, shares or {UNLABELLED: 1.0})
 
 
 def deficit(model: RecipeModel, accepted: Mapping[str, int]) -> dict[str, int]:
@@ -56,7 +83,15 @@ def requests_for(model: RecipeModel, missing: Mapping[str, int]) -> dict[str, in
     return {label: math.ceil(count * model.batch.overdraw) for label, count in missing.items() if count > 0}
 
 
-def plan_attempt(recipe: Recipe, provider: Provider, *, batch: str, attempt: int, wanted: Mapping[str, int]) -> Plan:
+def plan_attempt(
+    recipe: Recipe,
+    provider: Provider,
+    *,
+    batch: str,
+    attempt: int,
+    wanted: Mapping[str, int],
+    parents: Sequence[Parent] = (),
+) -> Plan:
     """Plan one attempt; the same arguments give the same plan, to the bit.
 
     Args:
@@ -65,15 +100,20 @@ def plan_attempt(recipe: Recipe, provider: Provider, *, batch: str, attempt: int
         batch: partition key.
         attempt: number of the attempt, from 1.
         wanted: requests of each label.
+        parents: samples that may be evolved; templates that evolve are used once every label has one.
 
     Raises:
         UsageError: no template speaks the provider's mode, or a template does not render.
     """
-    templates = templates_for(recipe, provider)
+    by_label: dict[str, list[Parent]] = {}
+    for parent in parents:
+        by_label.setdefault(parent.label or UNLABELLED, []).append(parent)
+    may_evolve = bool(wanted) and all(by_label.get(label) for label, count in wanted.items() if count)
+    templates = templates_for(recipe, provider, may_evolve=may_evolve)
     dice = ids.seeded(recipe.dataset, batch, attempt)
     draws = _draws(recipe.model, templates, wanted, dice)
     rows = [
-        _request(recipe, provider, batch=batch, attempt=attempt, ordinal=ordinal, draw=draw)
+        _request(recipe, provider, batch=batch, attempt=attempt, ordinal=ordinal, draw=draw, parents=by_label)
         for ordinal, draw in enumerate(draws)
     ]
     requests = TABLES["requests"].frame([row for row, _ in rows]).drop("object_sha256")
@@ -81,13 +121,19 @@ def plan_attempt(recipe: Recipe, provider: Provider, *, batch: str, attempt: int
     return Plan(requests=requests, prompts=prompts)
 
 
-def templates_for(recipe: Recipe, provider: Provider) -> list[Template]:
-    """Return the recipe's templates that speak the provider's mode.
+def templates_for(recipe: Recipe, provider: Provider, *, may_evolve: bool = False) -> list[Template]:
+    """Return the templates that begin a request and speak the provider's mode.
+
+    Args:
+        recipe: the dataset.
+        provider: who is asked.
+        may_evolve: whether there are samples for templates that evolve one.
 
     Raises:
         UsageError: there is none.
     """
-    templates = [template for template in recipe.templates if template.mode == provider.mode]
+    first = {use.name for use in recipe.model.prompts if may_evolve or use.evolves is None}
+    templates = [each for each in recipe.templates if each.mode == provider.mode and each.name in first]
     if not templates:
         raise UsageError(
             f"no prompt of '{recipe.dataset}' has mode {provider.mode}, which {provider.name} speaks",
@@ -133,14 +179,27 @@ def _dealt(count: int, weights: Mapping[str, float], dice: random.Random) -> lis
 
 
 def _request(
-    recipe: Recipe, provider: Provider, *, batch: str, attempt: int, ordinal: int, draw: Draw
+    recipe: Recipe,
+    provider: Provider,
+    *,
+    batch: str,
+    attempt: int,
+    ordinal: int,
+    draw: Draw,
+    parents: Mapping[str, Sequence[Parent]],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     request = ids.request_id(recipe.dataset, batch, attempt, ordinal)
     dice = ids.seeded("request", request)
     values = _values(recipe.model, draw)
     values["rows"], seed_ids = _seed_rows(recipe, draw, dice)
-    opening = _opening(recipe, draw, values, dice)
-    prompt = render_prompt(draw.template, {**values, "opening": opening})
+    opening = values["opening"] = _opening(recipe, draw, values, dice)
+    use = next(each for each in recipe.model.prompts if each.name == draw.template.name)
+    parent = dice.choice(parents[draw.label]) if use.evolves else None
+    if parent is not None:
+        values |= {"parent": dict(parent.fields), "operation": use.evolves}
+    prompt = render_prompt(draw.template, values)
+    then = _followers(recipe, use, values)
+    schema = schema_of(draw.template.reply, task_type=recipe.model.task_type) if provider.takes_schema else None
     params = sampling_params(recipe.model, provider)
     seed = ids.sampling_seed(request)
     row = {
@@ -150,28 +209,52 @@ def _request(
         "ordinal": ordinal,
         "request_id": request,
         "call_id": ids.call_id(
-            provider=provider.name, model=provider.model_id, params=params, prompt=prompt, schema=None, seed=seed
+            provider=provider.name, model=provider.model_id, params=params, prompt=prompt, schema=schema, seed=seed
         ),
         "seed": seed,
         "prompt_name": draw.template.name,
         "prompt_version": draw.template.version,
         "template_sha256": template_sha256(draw.template),
         "prompt_sha256": sha256(canonical_json(prompt)),
-        "label": draw.label,
+        "label": draw.label or None,
+        "parent_id": parent.sample_id if parent else None,
+        "ancestry_depth": parent.depth + 1 if parent else 0,
         "axes": stored_json(draw.axes),
         "opening": sha256(opening.encode()) if opening else None,
         "model": provider.model_id,
         "generator": OURS,
         "generation_params": stored_json(params),
     }
-    payload = {"request_id": request, "prompt": stored_json(prompt), "opening": opening, "seed_ids": seed_ids}
+    payload: dict[str, Any] = {
+        "request_id": request,
+        "prompt": stored_json(prompt),
+        "opening": opening,
+        "seed_ids": seed_ids,
+    }
+    payload |= {"schema": None if schema is None else stored_json(schema)}
+    payload |= {"then": stored_json(then), "values": stored_json(values)} if then else {}
     return row, payload
+
+
+def _followers(recipe: Recipe, use: PromptUse, values: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Return name, version and `continues` of the templates that follow; each is rendered once to see that it can be.
+
+    Raises:
+        UsageError: one uses a variable that no template sees, or an answer that no earlier step gives.
+    """
+    task, chain = TASKS[recipe.model.task_type], [recipe.template(name) for name in use.chain]
+    answers: dict[str, dict[str, str]] = {}
+    for before, template in pairwise(chain):
+        answers[before.name] = dict.fromkeys(before.reply.outputs(task), "-")
+        render_prompt(template, {**values, "steps": answers})
+    return [(each.name, template.version, each.continues) for each, template in zip(use.then, chain[1:], strict=True)]
 
 
 def _values(model: RecipeModel, draw: Draw) -> dict[str, Any]:
     """What a template sees: each axis by name as its words."""
     words = {axis: model.axes[axis][value].words or value for axis, value in draw.axes.items()}
-    return {**words, "label": model.labels[draw.label].words or draw.label, "language": model.language}
+    label = {"label": model.labels[draw.label].words or draw.label} if model.labels else {}
+    return {**words, **label, "language": model.language}
 
 
 def _seed_rows(recipe: Recipe, draw: Draw, dice: random.Random) -> tuple[dict[str, list[dict[str, str]]], list[str]]:
@@ -235,14 +318,18 @@ def sampling_params(model: RecipeModel, provider: Provider) -> dict[str, Any]:
     return params
 
 
+def in_plan_order(requests: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
+    """Return requests with their payload, shape (n, 26), by attempt and ordinal."""
+    return requests.sort("attempt", "ordinal").join(prompts, on="request_id", how="left", maintain_order="left")
+
+
 def calls_of(requests: pl.DataFrame, prompts: pl.DataFrame) -> list[Call]:
-    """Return the stored plan as calls, in plan order.
+    """Return the first call of every planned request, in plan order.
 
     Args:
-        requests: rows of `requests`, shape (n, 17).
-        prompts: their payload, shape (n, 4).
+        requests: rows of `requests`, shape (n, 20).
+        prompts: their payload, shape (n, 7) as `PROMPTS_SCHEMA`.
     """
-    rows = requests.sort("attempt", "ordinal").join(prompts, on="request_id", how="left", maintain_order="left")
     return [
         Call(
             call_id=row["call_id"],
@@ -250,6 +337,7 @@ def calls_of(requests: pl.DataFrame, prompts: pl.DataFrame) -> list[Call]:
             prompt=orjson.loads(row["prompt"]),
             params=orjson.loads(row["generation_params"]),
             seed=row["seed"],
+            schema=orjson.loads(row["schema"]) if row["schema"] else None,
         )
-        for row in rows.iter_rows(named=True)
+        for row in in_plan_order(requests, prompts).iter_rows(named=True)
     ]

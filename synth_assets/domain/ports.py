@@ -39,6 +39,7 @@ class Provider:
         mode: whether it takes raw completions or chat messages.
         takes_llama_params: whether llama.cpp's own parameters (min_p, cache_prompt ...) may be sent.
         price: None when no price is known; cost is then null, never guessed.
+        takes_schema: whether it can be held to a JSON schema.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Provider:
     mode: Mode
     takes_llama_params: bool
     price: Price | None
+    takes_schema: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Answer:
         latency_s: seconds from sending to the last byte.
         generated_at: when it was journaled, UTC; None for an ingested answer that does not say.
         tries: HTTP requests made for it, this one included.
+        reasoning: what the model thought before it answered, if it says; kept apart, never part of a sample.
     """
 
     call_id: str
@@ -95,6 +98,7 @@ class Answer:
     latency_s: float
     generated_at: datetime | None
     tries: int
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)

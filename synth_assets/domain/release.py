@@ -11,8 +11,9 @@ import polars as pl
 
 from synth_assets.canonical import sha256
 from synth_assets.domain.cards import dataset_card, writer
-from synth_assets.domain.drafting import TEXT
+from synth_assets.domain.parsing import Fields
 from synth_assets.recipe.model import RecipeModel
+from synth_assets.recipe.tasks import MESSAGES, TASKS
 
 Tag = tuple[str, str]
 """A value and the source that gave it."""
@@ -30,7 +31,7 @@ class Contents:
     Attributes:
         members: of the version, columns of `versioning.MEMBER`.
         samples, requests, generations, decisions, assessments, tags: rows of those tables for the members.
-        texts: columns sample_id, text.
+        texts: the members' fields, columns sample_id, field, text.
         verdicts: the verdicts of every batch inside, rows of `verdicts`.
         batches_left_out: batches that are not green, with the stage that holds each back.
         cost_usd: of all generations of the batches inside; None if any price is unknown.
@@ -70,7 +71,9 @@ def release_files(contents: Contents) -> dict[str, bytes]:
     }
     for split in splits:
         mine = [row for row in rows if row["split"] == split]
-        files[f"data/{split}.parquet"] = _parquet(mine, tags=sorted(meta["tag_counts"]))
+        files[f"data/{split}.parquet"] = _parquet(
+            mine, task_type=contents.model.task_type, tags=sorted(meta["tag_counts"])
+        )
     files["manifest.json"] = orjson.dumps(_manifest(contents, meta, files), option=INDENTED)
     return files
 
@@ -95,14 +98,30 @@ def sample_rows(contents: Contents) -> list[dict[str, Any]]:
         .join(requested, on="request_id")
         .join(answered, on="request_id")
         .join(contents.decisions.select("sample_id", "quality_score"), on="sample_id")
-        .join(contents.texts, on="sample_id", how="left")
         .sort("batch", "attempt", "ordinal", "position")
     )
-    values, tags = _assessments(contents.assessments), _tags(contents.tags)
+    values, tags, fields = _assessments(contents.assessments), _tags(contents.tags), _fields(contents.texts)
     return [
-        _row(row, values.get(row["sample_id"], {}), _drawn(row["axes"]) | tags.get(row["sample_id"], {}))
+        _row(
+            row,
+            fields=fields.get(row["sample_id"], {}),
+            assessments=values.get(row["sample_id"], {}),
+            tags=_drawn(row["axes"]) | tags.get(row["sample_id"], {}),
+        )
         for row in joined.iter_rows(named=True)
     ]
+
+
+def _fields(texts: pl.DataFrame) -> dict[str, Fields]:
+    found: dict[str, Fields] = {}
+    for sample, field, text in texts.select("sample_id", "field", "text").iter_rows():
+        found.setdefault(sample, {})[field] = text
+    return found
+
+
+def _structured(field: str, text: str) -> Any:
+    """Return what a line of `samples.jsonl` shows of a field: a dialogue as messages, everything else as its text."""
+    return orjson.loads(text) if field == MESSAGES else text
 
 
 def _assessments(assessments: pl.DataFrame) -> dict[str, dict[str, float | None]]:
@@ -124,7 +143,9 @@ def _drawn(axes: str) -> dict[str, Tag]:
     return {name: (value, DRAWN) for name, value in orjson.loads(axes).items()}
 
 
-def _row(row: Mapping[str, Any], assessments: Mapping[str, float | None], tags: Mapping[str, Tag]) -> dict[str, Any]:
+def _row(
+    row: Mapping[str, Any], *, fields: Fields, assessments: Mapping[str, float | None], tags: Mapping[str, Tag]
+) -> dict[str, Any]:
     return {
         "sample_id": row["sample_id"],
         "content_sha256": row["content_sha256"],
@@ -132,7 +153,7 @@ def _row(row: Mapping[str, Any], assessments: Mapping[str, float | None], tags: 
         "task_type": row["task_type"],
         "language": row["language"],
         "label": row["label"],
-        "fields": {TEXT: row["text"]},
+        "fields": {name: _structured(name, text) for name, text in fields.items()},
         "tags": {name: value for name, (value, _) in tags.items()},
         "tag_sources": {name: source for name, (_, source) in tags.items()},
         "prompt_name": row["prompt_name"],
@@ -188,11 +209,12 @@ def _funnel(contents: Contents) -> dict[str, int]:
     }
 
 
-def _parquet(rows: list[dict[str, Any]], *, tags: list[str]) -> bytes:
+def _parquet(rows: list[dict[str, Any]], *, task_type: str, tags: list[str]) -> bytes:
     """Flat columns for readers that know nothing of the nested ones; every split has one for every tag."""
+    fields = [name for name in TASKS[task_type].known if any(name in row["fields"] for row in rows)]
     flat = [
         {
-            TEXT: row["fields"][TEXT],
+            **{name: row["fields"].get(name) for name in fields},
             **{key: row[key] for key in ("label", "sample_id", "content_sha256", "language", "batch")},
         }
         | {
@@ -204,7 +226,7 @@ def _parquet(rows: list[dict[str, Any]], *, tags: list[str]) -> bytes:
         for row in rows
     ]
     buffer = BytesIO()
-    maybe_null = {"quality_score": pl.Float64, **dict.fromkeys((f"tag_{name}" for name in tags), pl.String)}
+    maybe_null = {"quality_score": pl.Float64, **dict.fromkeys(["label", *(f"tag_{name}" for name in tags)], pl.String)}
     pl.DataFrame(flat, schema_overrides=maybe_null).write_parquet(buffer, compression="zstd")
     return buffer.getvalue()
 

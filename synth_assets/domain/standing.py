@@ -10,7 +10,10 @@ import polars as pl
 
 from synth_assets.domain.planning import deficit
 from synth_assets.recipe.model import RecipeModel
-from synth_assets.vocabulary import BATCH_STAGES, Decision, RejectReason, Stage
+from synth_assets.vocabulary import BATCH_STAGES, UNLABELLED, Decision, RejectReason, Stage
+
+QUOTA = pl.col("label").fill_null(UNLABELLED)
+"""What a sample counts for in its batch's promise."""
 
 PROMISE_KEPT = "the promise is kept"
 """Why a batch that owes nothing opens no attempt."""
@@ -76,11 +79,14 @@ def standing(stage_commits: pl.DataFrame) -> Standing:
 
 
 def accepted_by_label(samples: pl.DataFrame, decisions: pl.DataFrame, *, with_surplus: bool = False) -> dict[str, int]:
-    """Count accepted samples by label; surplus ones too if asked, since they are promoted before anything is paid."""
+    """Count accepted samples by label; surplus ones too if asked, since they are promoted before anything is paid.
+
+    Samples without label count for `UNLABELLED`.
+    """
     wanted = pl.col("decision") == Decision.ACCEPTED
     if with_surplus:
         wanted = wanted | (pl.col("reason") == RejectReason.SURPLUS)
-    counts = samples.join(decisions.filter(wanted), on="sample_id", how="semi").group_by("label").len()
+    counts = samples.join(decisions.filter(wanted), on="sample_id", how="semi").group_by(QUOTA).len()
     return dict(zip(counts["label"], counts["len"], strict=True))
 
 
@@ -91,7 +97,7 @@ def missing_samples(model: RecipeModel, samples: pl.DataFrame, decisions: pl.Dat
     turn out: one in `overdraw` accepted.
     """
     good = accepted_by_label(samples, decisions, with_surplus=True)
-    undecided = samples.join(decisions, on="sample_id", how="anti").group_by("label").len()
+    undecided = samples.join(decisions, on="sample_id", how="anti").group_by(QUOTA).len()
     for label, count in undecided.iter_rows():
         good[label] = good.get(label, 0) + math.floor(count / model.batch.overdraw)
     return deficit(model, good)

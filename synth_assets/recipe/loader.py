@@ -7,6 +7,7 @@ import orjson
 
 from synth_assets.canonical import digest, sha256, stored_json
 from synth_assets.errors import SynthError, UsageError
+from synth_assets.recipe.chains import refuse_unfit
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.recipe.strict_yaml import parse
 from synth_assets.recipe.template import Template, load_template
@@ -124,9 +125,13 @@ def load_recipe(folder: Path) -> Recipe:
             where=f"{file}:{line}",
             fix=f"set `dataset: {folder.name}`",
         )
-    templates = tuple(load_template(folder / "prompts" / f"{use.name}.md") for use in model.prompts)
+    names = dict.fromkeys(name for use in model.prompts for name in use.chain)  # one may follow several others
+    templates = {name: load_template(folder / "prompts" / f"{name}.md") for name in names}
+    for use in model.prompts:
+        refuse_unfit(use, [templates[name] for name in use.chain], model.task_type)
     seeds = tuple(row for name, table in model.seeds.items() for row in read_seeds(name, folder / table.file))
-    return Recipe(folder=folder, model=model, templates=templates, seeds=seeds, test=_test_rows(model, folder, seeds))
+    test = _test_rows(model, folder, seeds)
+    return Recipe(folder=folder, model=model, templates=tuple(templates.values()), seeds=seeds, test=test)
 
 
 def _test_rows(model: RecipeModel, folder: Path, seeds: tuple[SeedRow, ...]) -> tuple[SeedRow, ...]:

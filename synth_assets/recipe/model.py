@@ -17,7 +17,7 @@ from synth_assets.vocabulary import Assessment
 
 HOURLY_KEY = "%Y-%m-%dT%H"
 
-TEMPLATE_NAMES = {"label", "language", "opening", "rows"}
+TEMPLATE_NAMES = {"label", "language", "opening", "rows", "steps", "parent", "operation"}
 """What templates see beside the axes."""
 
 ROUNDING = 1e-9
@@ -93,11 +93,29 @@ class SeedTable(Strict):
     )
 
 
+class StepUse(Strict):
+    """A template that follows another one in the same request."""
+
+    name: Name
+    continues: bool = Field(
+        default=False, description="The chat goes on: its messages, the answer, then this template's messages."
+    )
+
+
 class PromptUse(Strict):
     """A template of the recipe and how often it is used."""
 
     name: Name
     weight: float = Field(default=1.0, gt=0)
+    then: list[StepUse] = Field(default_factory=list, max_length=10, description="Templates that follow, in order.")
+    evolves: Literal["deepen", "broaden", "constrain"] | None = Field(
+        default=None, description="The template rewrites an accepted sample of an earlier batch, its `parent`."
+    )
+
+    @property
+    def chain(self) -> list[str]:
+        """Names of its templates, first to last."""
+        return [self.name, *(step.name for step in self.then)]
 
 
 class Rule(Strict):
@@ -127,8 +145,9 @@ class Gates(Strict):
 
     answered_share: Rule = Field(description="Answered requests of the latest attempt.")
     acceptance_share: Rule = Field(description="Accepted or surplus samples of the latest attempt.")
-    label_deviation: Rule = Field(
-        description="Largest distance of a label's share among the accepted from its wanted share."
+    label_deviation: Rule | None = Field(
+        default=None,
+        description="Largest distance of a label's share among the accepted from its wanted share; goes with `labels`.",
     )
     drift: Rule = Field(
         description="Largest distance between this batch's distributions and those of the batches before."
@@ -203,7 +222,9 @@ class RecipeModel(Strict):
     description: str = Field(min_length=10, max_length=2000)
     owners: list[str] = Field(min_length=1, description="team:NAME or an e-mail address.")
     license: str = Field(min_length=2, max_length=100, description="Licence of the released data.")
-    task_type: Literal["classification"]
+    task_type: Literal[
+        "classification", "instruction", "question_answering", "summary", "code", "dialogue", "preference"
+    ]
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
     start: str = Field(description="First partition key.")
     cadence: Literal["hourly", "daily", "weekly"] = "daily"
@@ -211,11 +232,14 @@ class RecipeModel(Strict):
     cron: str | None = Field(default=None, description="When the schedule ticks; default is once per period.")
     batch: Batch
     generator: Generator
-    labels: dict[Name, Label] = Field(min_length=2)
+    labels: dict[Name, Label] = Field(
+        default_factory=dict, description="At least two of a classification; other tasks may have none."
+    )
     axes: dict[Name, dict[Name, AxisValue]] = Field(default_factory=dict)
     openings: list[Opening] = Field(default_factory=list)
     seeds: dict[Identifier, SeedTable] = Field(default_factory=dict)
     prompts: list[PromptUse] = Field(min_length=1)
+    max_ancestry_depth: int = Field(default=3, ge=1, le=20, description="How often a sample may be evolved again.")
     rules: dict[Assessment, Rule] = Field(description="Asked of every sample; breaking one rejects it.")
     tags: dict[Identifier, TagRule] = Field(default_factory=dict, description="Given to every sample; none decides.")
     gates: Gates
@@ -250,9 +274,19 @@ class RecipeModel(Strict):
         return value
 
     @model_validator(mode="after")
+    def _labels_fit_the_task(self) -> "RecipeModel":
+        if len(self.labels) == 1 or (self.task_type == "classification" and not self.labels):
+            raise ValueError(f"labels: a {self.task_type} needs at least two")
+        if (self.gates.label_deviation is None) == bool(self.labels):
+            raise ValueError("gates: `label_deviation` goes with `labels`: give both or neither")
+        if self.real_data is not None and not self.labels:
+            raise ValueError("real_data: a dataset without labels cannot be measured on labelled rows")
+        return self
+
+    @model_validator(mode="after")
     def _numbers_add_up(self) -> "RecipeModel":
         shares = sum(label.share for label in self.labels.values())
-        if abs(shares - 1) > ROUNDING:
+        if self.labels and abs(shares - 1) > ROUNDING:
             raise ValueError(f"labels: shares add up to {shares:g}, not 1")
         splits = sum(self.splits.values())
         if abs(splits - 1) > ROUNDING or min(self.splits.values()) < 0:
@@ -287,9 +321,15 @@ class RecipeModel(Strict):
         taken = sorted(TEMPLATE_NAMES & set(self.axes))
         if taken:
             raise ValueError(f"axes: templates know something else by the name of {taken}")
-        names = [use.name for use in self.prompts]
-        if len(set(names)) < len(names):
-            raise ValueError(f"prompts: {names} names one twice")
+        return self
+
+    @model_validator(mode="after")
+    def _prompts_are_told_apart(self) -> "RecipeModel":
+        for names in ([use.name for use in self.prompts], *(use.chain for use in self.prompts)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"prompts: {names} names one twice")
+        if all(use.evolves for use in self.prompts):
+            raise ValueError("prompts: one must evolve nothing, or there would be no first sample")
         return self
 
     @model_validator(mode="after")

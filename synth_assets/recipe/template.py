@@ -1,27 +1,74 @@
 """Prompt templates: `prompts/NAME.md` with front matter and a Jinja body."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
 
 from synth_assets.errors import UsageError
 from synth_assets.recipe.strict import Identifier, Name, Strict
 from synth_assets.recipe.strict_yaml import parse
+from synth_assets.recipe.tasks import TEXT, Task
 from synth_assets.recipe.validation import validated
 
 ROLES = ("system", "user", "assistant")
 
+PARTED = ("json", "sections")
+"""Formats whose answers have named parts."""
+
+Heading = Annotated[str, StringConstraints(pattern=r"^[^\W\d_][\w \-]{0,62}$")]
+"""Key or heading of a part; it must be recognisable in running text."""
+
 
 class Reply(Strict):
-    """How an answer becomes a sample.
+    """How an answer becomes fields of a sample; see `domain.parsing`.
 
-    ``line``: the seeded opening continued to the end of its line. ``text``: the whole answer. ``json``: one object
-    whose string `field` is the text.
+    ``line``: the seeded opening continued to the end of its line. ``text``: the whole answer. ``json``: one object.
+    ``sections``: parts below headings such as ``Question:``. ``code``: the first fenced block. ``turns``: a dialogue
+    written as ``User:`` and ``Assistant:``. ``conversation``: the chat itself, up to this answer.
     """
 
-    format: Literal["line", "text", "json"]
-    field: Identifier = Field(default="text", description="Key of the text in a JSON answer.")
+    format: Literal["line", "text", "json", "sections", "code", "turns", "conversation"]
+    field: Identifier = Field(default="text", description="Key of the text in a JSON answer of a classification.")
+    fields: dict[Identifier, Heading] | None = Field(
+        default=None, description="Sample field to key of the object, or heading of the section."
+    )
+    fills: Identifier | None = Field(default=None, description="Sample field that an answer without parts fills.")
+    syntax: Literal["python", "json"] | None = Field(default=None, description="What a code block must parse as.")
+    repair: bool | None = Field(
+        default=None,
+        description="Whether a chat that answers in the wrong shape is asked once more; default is yes for json.",
+    )
+
+    @model_validator(mode="after")
+    def _says_only_what_its_format_takes(self) -> "Reply":
+        if self.fields is not None and self.format not in PARTED:
+            raise ValueError(f"fields: an answer of format {self.format} has no parts; use `fills`")
+        if self.fills is not None and self.format in PARTED:
+            raise ValueError(f"fills: an answer of format {self.format} has parts; use `fields`")
+        if self.syntax is not None and self.format != "code":
+            raise ValueError("syntax: only format code has one")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what no template of an earlier time could say, so that its hash stays what it was."""
+        return {name: value for name, value in dump(self).items() if value is not None}
+
+    @property
+    def is_repaired(self) -> bool:
+        """Whether an answer of the wrong shape gets a second chance."""
+        return self.format == "json" if self.repair is None else self.repair
+
+    def outputs(self, task: Task) -> dict[str, str]:
+        """Return the sample fields an answer fills, each with its key or heading in the answer."""
+        if self.format not in PARTED:
+            return {self.fills or task.fields[0]: ""}
+        if self.fields is not None:
+            return dict(self.fields)
+        if self.format == "sections":
+            return {name: name.replace("_", " ").capitalize() for name in task.fields}
+        return {TEXT: self.field} if task.fields == (TEXT,) else {name: name for name in task.fields}
 
 
 class FrontMatter(Strict):

@@ -8,7 +8,7 @@ from synth_assets.domain.planning import plan_attempt, requests_for
 from synth_assets.domain.ports import Provider
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
-from synth_assets.stages.prospects import next_attempt
+from synth_assets.stages.prospects import next_attempt, parents_for
 
 CHARACTERS_PER_TOKEN = 4
 """Rule of thumb for English text; the provider's own count replaces it once there is one."""
@@ -23,15 +23,21 @@ def forecast(lake: Lake, recipe: Recipe, batch: str, provider: Provider) -> dict
     prospect = next_attempt(lake, recipe, batch)
     recipe = prospect.recipe
     wanted = {} if prospect.because else requests_for(recipe.model, prospect.missing)
-    planned = plan_attempt(recipe, provider, batch=batch, attempt=prospect.number, wanted=wanted)
+    parents = parents_for(lake, recipe.model, batch)
+    planned = plan_attempt(recipe, provider, batch=batch, attempt=prospect.number, wanted=wanted, parents=parents)
     texts = planned.prompts["prompt"].to_list()
-    given = sum(len(_text_of(orjson.loads(text))) for text in texts) // CHARACTERS_PER_TOKEN
-    asked = len(texts) * recipe.model.generator.max_tokens
+    later = planned.prompts["then"].drop_nulls().to_list()
+    calls = len(texts) + sum(len(orjson.loads(then)) for then in later)
+    asked = calls * recipe.model.generator.max_tokens
+    # A later prompt is taken to be as long as a first one and the answer it builds on.
+    first = sum(len(_text_of(orjson.loads(text))) for text in texts) // CHARACTERS_PER_TOKEN
+    given = round(first * calls / max(1, len(texts))) + (calls - len(texts)) * recipe.model.generator.max_tokens
     return {
         **here,
         "attempt": prospect.number,
         "because": prospect.because,
         "requests": len(texts),
+        "calls": calls,
         "requests_by_label": wanted,
         "model": provider.model_id,
         "input_tokens": given,

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from synth_assets.domain.drafting import MAY_HAVE_COST
 from synth_assets.domain.history import revisions
 from synth_assets.domain.standing import accepted_by_label, latest, standing
 from synth_assets.domain.transactions import Lake
@@ -147,7 +148,7 @@ def _reasons(rows: pl.DataFrame) -> dict[str, int]:
 
 def _spent(generations: pl.DataFrame) -> Facts:
     """Tokens, model time and cost of everything that was sent; a cost with an unknown part is unknown."""
-    sent = generations.filter(pl.col("outcome") != Outcome.NOT_SENT)
+    sent = generations.filter(MAY_HAVE_COST)
     return {
         "tries": int(generations["tries"].sum()),
         "input_tokens": int(sent["input_tokens"].sum()),

@@ -11,15 +11,16 @@ import polars as pl
 from synth_assets.checks.evidence import Evidence, read_evidence
 from synth_assets.checks.gates import judge
 from synth_assets.domain import fingerprints
-from synth_assets.domain.drafting import Drafts, draft, parse_answer
-from synth_assets.domain.planning import PROMPTS_SCHEMA, calls_of, owed, plan_attempt, requests_for
+from synth_assets.domain.conversations import Conversations, Step
+from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts, draft
+from synth_assets.domain.planning import PROMPTS_SCHEMA, owed, plan_attempt, requests_for
 from synth_assets.domain.ports import Endings, Generator, Provider, Stop
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
-from synth_assets.recipe.template import Reply
-from synth_assets.stages.prospects import next_attempt
+from synth_assets.recipe.template import Template
+from synth_assets.stages.prospects import next_attempt, parents_for
 from synth_assets.stages.work import Finished, Work, Written
-from synth_assets.vocabulary import Outcome, QuarantineReason, Stage
+from synth_assets.vocabulary import Outcome, Stage
 
 
 def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | None) -> Finished:
@@ -45,7 +46,12 @@ def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | Non
         return Finished(Stage.GENERATION_PLAN, [], fingerprints.of_plan(requests), facts)
     attempt = batch["attempts"] + 1
     planned = plan_attempt(
-        work.recipe, provider, batch=work.batch, attempt=attempt, wanted=requests_for(work.recipe.model, missing)
+        work.recipe,
+        provider,
+        batch=work.batch,
+        attempt=attempt,
+        wanted=requests_for(work.recipe.model, missing),
+        parents=parents_for(work.lake, work.recipe.model, work.batch),
     )
     stored = work.lake.put_frame(planned.prompts)
     new = planned.requests.with_columns(pl.lit(stored.sha256).alias("object_sha256")).select(requests.columns)
@@ -126,45 +132,85 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
         return finish_generated(work, evidence, read=read)
     requests = evidence.requests.filter(pl.col("attempt") == batch["open_attempt"]).sort("ordinal")
     _refuse_other_model(work, requests, generator.provider)
-    replies = _replies(work, evidence.templates, requests)
     prompts = work.lake.payload("prompts", PROMPTS_SCHEMA, **work.here)
-    endings = generator.generate(
-        calls_of(requests, prompts),
-        dataset=work.recipe.dataset,
-        batch=work.batch,
-        spend_limit_usd=_money_left(work, evidence, batch["open_attempt"]),
-        progress=progress,
+    conversations = Conversations(
+        requests,
+        prompts,
+        templates=_templates(work, evidence.templates, requests, prompts),
+        task_type=work.recipe.model.task_type,
+        provider=generator.provider,
     )
-    openings = dict(zip(prompts["request_id"], prompts["opening"], strict=True))
-
-    def sample_in(request: Mapping[str, Any], answer: str) -> str | QuarantineReason:
-        return parse_answer(answer, replies[request["prompt_name"]], openings.get(request["request_id"]) or "")
-
-    drafts = draft(requests, endings.endings, model=work.recipe.model, read=sample_in, price=generator.provider.price)
-    return commit_attempt(work, evidence, drafts, endings, read=read)
+    money = _money_left(work, evidence, batch["open_attempt"])
+    stop, paid_now = _work_off(work, conversations, generator, money_usd=money, progress=progress)
+    price = generator.provider.price
+    drafts = draft(requests, conversations.in_plan_order, model=work.recipe.model, price=price)
+    return commit_attempt(work, evidence, drafts, stop=stop, paid_now=paid_now, read=read)
 
 
-def _replies(work: Work, templates: pl.DataFrame, requests: pl.DataFrame) -> dict[str, Reply]:
-    """Return how answers are read, by prompt: as the version says that was planned with, whatever the recipe says now.
+def _work_off(
+    work: Work,
+    conversations: Conversations,
+    generator: Generator,
+    *,
+    money_usd: float | None,
+    progress: Callable[[int, int], None],
+) -> tuple[Stop | None, int]:
+    """Ask wave after wave until nothing follows any more; return the stop there was, and the calls paid now."""
+    paid_now = 0
+    while conversations.wave:
+        endings = generator.generate(
+            conversations.wave,
+            dataset=work.recipe.dataset,
+            batch=work.batch,
+            spend_limit_usd=money_usd,
+            progress=progress,
+        )
+        paid_now += endings.paid_now
+        if money_usd is not None:
+            money_usd -= _spent(endings, generator.provider)
+        conversations.take(endings.endings)
+        if endings.stop is not None:
+            conversations.leave(endings.stop.reason)
+            return endings.stop, paid_now
+    return None, paid_now
+
+
+def _spent(endings: Endings, provider: Provider) -> float:
+    answers = [ending.answer for ending in endings.endings if ending.answer is not None]
+    costs = [provider.price.of(each.input_tokens, each.output_tokens) if provider.price else None for each in answers]
+    return math.fsum(cost or 0.0 for cost in costs)
+
+
+def _templates(
+    work: Work, registered: pl.DataFrame, requests: pl.DataFrame, prompts: pl.DataFrame
+) -> dict[tuple[str, str], Step]:
+    """Return every template version that was planned with, whatever the recipe says now.
 
     Raises:
-        RefusedError: that version was never registered, so its samples would have no provenance; nothing was sent.
+        RefusedError: one was never registered, so its samples would have no provenance; nothing was sent.
     """
+    wanted = set(requests.select("prompt_name", "prompt_version").iter_rows())
+    for then in prompts["then"].drop_nulls().unique():
+        wanted |= {(name, version) for name, version, _ in orjson.loads(then)}
+    known = {(row["prompt_name"], row["prompt_version"]): row for row in registered.iter_rows(named=True)}
     found = {}
-    for name, version in requests.select("prompt_name", "prompt_version").unique().iter_rows():
-        known = templates.filter((pl.col("prompt_name") == name) & (pl.col("prompt_version") == version))
-        if known.is_empty():
+    for name, version in sorted(wanted):
+        row = known.get((name, version))
+        if row is None:
             raise RefusedError(
                 f"template '{name}' version '{version}' was planned with but never registered",
                 where=f"{work.recipe.dataset}/prompt_templates",
                 fix="materialize prompt_templates, then this again",
             )
-        stored = orjson.loads(work.lake.get(known["object_sha256"][0], ".json"))
-        found[name] = Reply.model_validate(stored["reply"])
+        stored = orjson.loads(work.lake.get(row["object_sha256"], ".json"))
+        template = Template.model_validate({**stored, "file": work.recipe.folder / "prompts" / f"{name}.md"})
+        found[name, version] = Step(template, row["template_sha256"])
     return found
 
 
-def commit_attempt(work: Work, evidence: Evidence, drafts: Drafts, endings: Endings, *, read: str) -> Finished:
+def commit_attempt(
+    work: Work, evidence: Evidence, drafts: Drafts, *, stop: Stop | None, paid_now: int, read: str
+) -> Finished:
     """Commit how the requests of the open attempt ended; it stays open while one of them was not sent."""
     attempt = evidence.batch["open_attempt"]
     is_open = drafts.generations.filter(pl.col("outcome") == Outcome.NOT_SENT).height > 0
@@ -182,11 +228,15 @@ def commit_attempt(work: Work, evidence: Evidence, drafts: Drafts, endings: Endi
         work,
         evidence,
         read=read,
-        changes=[Change("generations", drafts.generations, here), Change("samples", drafts.samples, here)],
+        changes=[
+            Change("generations", drafts.generations, here),
+            Change("steps", drafts.steps, here),
+            Change("samples", drafts.samples, here),
+        ],
         swaps=swaps,
         payload=[("answers", work.batch, answers), ("texts", work.batch, texts)],
-        stop=_stopped(endings.stop),
-        paid_now=endings.paid_now,
+        stop=_stopped(stop),
+        paid_now=paid_now,
     )
 
 
@@ -200,9 +250,10 @@ def finish_generated(work: Work, evidence: Evidence, *, read: str, paid_now: int
         "paid_now": paid_now,
         "input_tokens": int(generations["input_tokens"].sum() or 0),
         "output_tokens": int(generations["output_tokens"].sum() or 0),
+        "calls": int(generations["calls"].sum() or 0),
         "model_s": round(float(generations["latency_s"].sum() or 0.0), 3),
     }
-    paid = generations.filter(pl.col("outcome") != Outcome.NOT_SENT)
+    paid = generations.filter(MAY_HAVE_COST)
     if paid["cost_usd"].null_count() == 0:
         facts["cost_usd"] = math.fsum(paid["cost_usd"])
     wrote = fingerprints.of_generated(generations, evidence.samples)

@@ -8,8 +8,7 @@ import polars as pl
 from synth_assets.checks.evidence import read_evidence
 from synth_assets.domain import fingerprints
 from synth_assets.domain.drafting import draft
-from synth_assets.domain.ingestion import INGESTED_SCHEMA, Drop, adopt_rows, endings_of
-from synth_assets.domain.ports import Endings
+from synth_assets.domain.ingestion import INGESTED_SCHEMA, Drop, adopt_rows, conversations_of, names_of
 from synth_assets.domain.transactions import Change, Lake, Swap
 from synth_assets.errors import RefusedError, UsageError
 from synth_assets.stages.generation import commit_attempt, finish_generated
@@ -36,9 +35,10 @@ def plan(work: Work, drop: Drop) -> Finished:
     adopted = adopt_rows(drop.rows, model, drop.origin, batch=work.batch, attempt=attempt)
     usable = adopted.answers["text"].count()
     if usable == 0:
+        wanted = " and ".join(f"`{name}`" for name in names_of(model, drop.origin).values())
+        labelled = f" and one of the labels {', '.join(model.labels)} in `{drop.origin.label_field}`"
         raise UsageError(
-            f"none of the {len(drop.rows)} rows has a text in `{drop.origin.text_field}` and one of the labels "
-            f"{', '.join(model.labels)} in `{drop.origin.label_field}`",
+            f"none of the {len(drop.rows)} rows has a text in {wanted}{labelled if model.labels else ''}",
             where=drop.name,
             fix="name the fields with --text-field and --label-field",
         )
@@ -84,9 +84,10 @@ def adopt(work: Work) -> Finished:
     if attempt is None:
         return finish_generated(work, evidence, read=read)
     requests = evidence.requests.filter(pl.col("attempt") == attempt).sort("ordinal")
-    endings = list(endings_of(requests, work.lake.payload("ingested", INGESTED_SCHEMA, **work.here)))
-    drafts = draft(requests, endings, model=work.recipe.model, read=lambda _, text: text, price=None)
-    return commit_attempt(work, evidence, drafts, Endings(endings, None, 0), read=read)
+    ingested = work.lake.payload("ingested", INGESTED_SCHEMA, **work.here)
+    conversations = conversations_of(requests, ingested, work.recipe.model)
+    drafts = draft(requests, conversations, model=work.recipe.model, price=None)
+    return commit_attempt(work, evidence, drafts, stop=None, paid_now=0, read=read)
 
 
 def batch_for(keys: Sequence[str], batches: pl.DataFrame) -> str | None:

@@ -10,9 +10,10 @@ import orjson
 import polars as pl
 
 from synth_assets.canonical import sha256
-from synth_assets.checks.evidence import read_evidence, texts_of
+from synth_assets.checks.evidence import fields_of, read_evidence
 from synth_assets.checks.gates import GATES, judge
 from synth_assets.checks.release_gates import Release, judge_release
+from synth_assets.domain.drafting import MAY_HAVE_COST
 from synth_assets.domain.release import Contents, release_files
 from synth_assets.domain.standing import latest, standing
 from synth_assets.domain.transactions import Change, Lake, Swap
@@ -23,7 +24,7 @@ from synth_assets.recipe.loader import Recipe
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.tables import TABLES
-from synth_assets.vocabulary import BATCH_STAGES, Outcome, Stage
+from synth_assets.vocabulary import BATCH_STAGES, Stage
 
 LATEST = "latest"
 """Alias that follows the newest version."""
@@ -171,7 +172,7 @@ def _contents(work: Work, next_up: Pending, number: int, verdicts: pl.DataFrame)
     lake, here = work.lake, {"dataset": work.recipe.dataset, "batch": next_up.green}
     members = next_up.change.members
     generations = lake.read("generations", **here)
-    paid = generations.filter(pl.col("outcome") != Outcome.NOT_SENT)["cost_usd"]
+    paid = generations.filter(MAY_HAVE_COST)["cost_usd"]
     return Contents(
         model=work.recipe.model,
         version=number,
@@ -184,7 +185,7 @@ def _contents(work: Work, next_up: Pending, number: int, verdicts: pl.DataFrame)
         decisions=lake.read("decisions", **here),
         assessments=lake.read("assessments", **here).join(members, on="sample_id", how="semi"),
         tags=lake.read("tags", **here).join(members, on="sample_id", how="semi"),
-        texts=texts_of(lake, dataset=work.recipe.dataset),
+        texts=fields_of(lake, **here).join(members, on="sample_id", how="semi", maintain_order="left"),
         verdicts=verdicts,
         batches_left_out=next_up.left_out,
         cost_usd=None if paid.null_count() else math.fsum(paid),

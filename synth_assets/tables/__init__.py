@@ -12,6 +12,7 @@ TABLES: dict[str, Table] = {
         Table("batches", planning.Batches, ("dataset", "batch")),
         Table("requests", planning.Requests, ("request_id",)),
         Table("generations", production.Generations, ("request_id",)),
+        Table("steps", production.Steps, ("request_id", "position")),
         Table("samples", production.Samples, ("sample_id",)),
         Table("assessments", production.Assessments, ("sample_id", "name")),
         Table("tags", production.Tags, ("sample_id", "name")),

@@ -4,7 +4,7 @@ import pandera.polars as pa
 import polars as pl
 
 from synth_assets.tables.contract import INSTANT, column
-from synth_assets.vocabulary import Decision, Outcome, QuarantineReason, RejectReason, Source, Stage
+from synth_assets.vocabulary import CallKind, Decision, Outcome, QuarantineReason, RejectReason, Source, Stage
 
 
 class Generations(pa.DataFrameModel):
@@ -34,8 +34,35 @@ class Generations(pa.DataFrameModel):
         "Mean log probability of the answer's tokens; null if not given.", unit="nats", nullable=True
     )
     tries: pl.Int64 = column("HTTP requests made for it.", ge=0)
-    generated_at: INSTANT = column("When the answer was journaled; null without answer.", nullable=True)
+    calls: pl.Int64 = column("Calls made for it: several prompts in a row, or a second chance.", before="1", ge=0)
+    generated_at: INSTANT = column("When the last answer was journaled; null without answer.", nullable=True)
     object_sha256: str = column("Payload object with the raw answers; null without answer.", nullable=True)
+
+
+class Steps(pa.DataFrameModel):
+    """The calls of every request that took more than one, in their order; `generations` has their sums."""
+
+    dataset: str = column("Dataset of the request.")
+    batch: str = column("Batch of the request.")
+    attempt: pl.Int64 = column("Attempt that planned it.", ge=1)
+    request_id: str = column("The planned request.")
+    position: pl.Int64 = column("Place among the calls of the request, from 0.", ge=0)
+    kind: str = column("The prompt, a later prompt, or a second chance.", isin=list(CallKind))
+    call_id: str = column("Hash of what was sent.")
+    prompt_name: str = column("Template it was rendered from.")
+    prompt_version: str = column("Version of that template.")
+    template_sha256: str = column("Hash of that template version.")
+    prompt_sha256: str = column("Hash of the rendered prompt.")
+    outcome: str = column("How the call ended.", isin=list(Outcome))
+    reason: str = column("Why it gave nothing usable; null if it did.", nullable=True, isin=list(QuarantineReason))
+    model: str = column("Model that says it answered; null if none did.", nullable=True)
+    finish_reason: str = column("Why the model stopped; null without answer.", nullable=True)
+    input_tokens: pl.Int64 = column("Tokens of the prompt; null if unknown.", unit="tokens", nullable=True, ge=0)
+    output_tokens: pl.Int64 = column("Tokens of the answer; null if unknown.", unit="tokens", nullable=True, ge=0)
+    cost_usd: pl.Float64 = column("What the call cost; null when unknown.", unit="USD", nullable=True, ge=0)
+    latency_s: pl.Float64 = column("To the last byte; null without answer.", unit="s", nullable=True, ge=0)
+    tries: pl.Int64 = column("HTTP requests made for it.", ge=0)
+    generated_at: INSTANT = column("When the answer was journaled; null without answer.", nullable=True)
 
 
 class Samples(pa.DataFrameModel):
@@ -53,6 +80,8 @@ class Samples(pa.DataFrameModel):
     task_type: str = column("What it trains for.")
     language: str = column("Language asked for, ISO 639-1.")
     label: str = column("Label it is meant to show; null outside classification.", nullable=True)
+    parent_id: str = column("Sample it was evolved from; null if from none.", nullable=True)
+    ancestry_depth: pl.Int64 = column("How often its line of parents was evolved; 0 without parent.", before="0", ge=0)
     characters: pl.Int64 = column("Length of its text fields.", unit="characters", ge=0)
     object_sha256: str = column("Payload object with the text.")
 

@@ -28,6 +28,7 @@ class FakeGenerator:
         stop_after: calls that are answered before the money runs out; None never stops.
         refuses: whether every answer declines.
         tail: said at the end of every answer.
+        say: what is answered to a call, instead of talk about films; None leaves it at that.
         paid: how often each call was answered over the "network".
         asked: the calls of every `generate`, in order.
     """
@@ -38,6 +39,7 @@ class FakeGenerator:
         self.stop_after: int | None = None
         self.refuses = False
         self.tail = ""
+        self.say: Callable[[Call], str] | None = None
         self.paid: Counter[str] = Counter()
         self.asked: list[list[Call]] = []
         self._journal: dict[str, Answer] = {}
@@ -76,7 +78,7 @@ class FakeGenerator:
     def _answer(self, call: Call) -> Answer:
         prompt = call.prompt if isinstance(call.prompt, str) else stored_json(call.prompt)
         said = answer_for(prompt, call.seed, schema=None, is_continuation=isinstance(call.prompt, str))
-        said = f"{said.removesuffix('.')}, says {CANARY}.{self.tail}"
+        said = f"{said.removesuffix('.')}, says {CANARY}.{self.tail}" if self.say is None else self.say(call)
         return Answer(
             call_id=call.call_id,
             text=REFUSAL if self.refuses else said,

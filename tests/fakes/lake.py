@@ -57,7 +57,8 @@ class MemoryLake:
 
     def payload(self, kind: str, schema: Mapping[str, pl.DataType], **equals: Any) -> pl.DataFrame:
         named = self.read("objects", kind=kind, **equals)["object_sha256"]
-        return pl.concat([pl.DataFrame(schema=schema), *(pl.read_parquet(self.get(sha, ".parquet")) for sha in named)])
+        parts = (pl.read_parquet(self.get(sha, ".parquet")) for sha in named)
+        return pl.concat([pl.DataFrame(schema=schema), *parts], how="diagonal").select(list(schema))
 
     def commit(self, commit: Commit) -> Receipt:
         done = self.read("audit_log", dataset=commit.dataset, commit_key=commit.key)

@@ -95,8 +95,9 @@ def _texts(batch: str) -> pl.DataFrame:
 
 
 def _prompts(batch: str) -> pl.DataFrame:
-    rows = [(request(batch, ordinal), '"prompt"', None, ["5eed"]) for ordinal in range(len(ENDINGS[batch]))]
-    return pl.DataFrame(rows, schema=PROMPTS_SCHEMA, orient="row")
+    one = {"prompt": '"prompt"', "seed_ids": ["5eed"]}
+    rows = [{**one, "request_id": request(batch, ordinal)} for ordinal in range(len(ENDINGS[batch]))]
+    return pl.DataFrame(rows, schema=PROMPTS_SCHEMA)
 
 
 def _templates() -> Rows:
@@ -135,6 +136,7 @@ def _requests(batch: str, stored: str) -> Rows:
             "template_sha256": ("aa11", "bb11")[ordinal % 2],
             "prompt_sha256": "cc",
             "label": "pos",
+            "ancestry_depth": 0,
             "axes": '{"style": "plain"}',
             "opening": None,
             "generator": "synth-assets",
@@ -169,6 +171,7 @@ def _generations(batch: str) -> Rows:
                 "latency_s": 0.5 if was_sent else None,
                 "mean_logprob": None,
                 "tries": int(was_sent),
+                "calls": 1,
                 "generated_at": NOON if was_sent else None,
                 "object_sha256": None,
             }
@@ -192,6 +195,7 @@ def _samples(batch: str, stored: str) -> Rows:
             "task_type": "classification",
             "language": "en",
             "label": HOSTILE if ordinal == 4 else "pos",
+            "ancestry_depth": 0,
             "characters": 20 + ordinal,
             "object_sha256": stored,
         }

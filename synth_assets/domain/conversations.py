@@ -1,0 +1,218 @@
+"""Working off planned requests call by call: what is asked next, given what was answered so far.
+
+A request is a conversation of one call, or of several: the later prompts of its recipe entry, which see the answers
+before them, and one second chance where an answer has the wrong shape. Calls of all requests that can be made now form
+a wave. Everything is a function of the plan and the answers, so a journal alone leads through it again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import polars as pl
+
+from synth_assets.canonical import canonical_json, sha256
+from synth_assets.domain import ids
+from synth_assets.domain.parsing import Fields, Prompt, parse_answer, schema_of
+from synth_assets.domain.planning import calls_of, in_plan_order, render_prompt
+from synth_assets.domain.ports import Call, Ending, Provider
+from synth_assets.errors import UsageError
+from synth_assets.recipe.template import Template
+from synth_assets.vocabulary import CallKind, Outcome, QuarantineReason
+
+AGAIN = (
+    "That was not in the form that was asked for. Answer once more, with the same content, exactly in that form and "
+    "with nothing before or after it."
+)
+"""What a chat is told after an answer of the wrong shape."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One template of a request as it was planned.
+
+    Attributes:
+        sha256: hash of the template version.
+        continues: whether its messages continue the chat so far.
+    """
+
+    template: Template
+    sha256: str
+    continues: bool = False
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One call of a request and what became of it.
+
+    Attributes:
+        step: the template it belongs to; None for a row that was made elsewhere.
+        call: what was sent; None likewise.
+        found: fields read from a usable answer, or why none could be; None where there is no usable answer.
+    """
+
+    kind: CallKind
+    step: Step | None
+    call: Call | None
+    ending: Ending
+    found: Fields | QuarantineReason | None
+
+
+@dataclass
+class Conversation:
+    """A planned request on its way.
+
+    Attributes:
+        steps: its templates, first to last.
+        values: what its templates see besides the answers; empty for a single template.
+        turns: its calls so far.
+        stuck: why a later prompt could not be made.
+    """
+
+    steps: Sequence[Step]
+    opening: str
+    values: Mapping[str, Any]
+    turns: list[Turn] = field(default_factory=list)
+    stuck: QuarantineReason | None = None
+
+    @property
+    def fields(self) -> Fields:
+        """Everything the answers fill, later ones over earlier ones."""
+        merged: Fields = {}
+        for turn in self.turns:
+            merged |= turn.found if isinstance(turn.found, dict) else {}
+        return merged
+
+
+class Conversations:
+    """All requests of an attempt.
+
+    Args:
+        requests: in plan order, rows of `requests`.
+        prompts: their payload as `planning.PROMPTS_SCHEMA`.
+        templates: every template version that was planned with, by name and version.
+        task_type: a key of `TASKS`.
+        provider: who is asked.
+    """
+
+    def __init__(
+        self,
+        requests: pl.DataFrame,
+        prompts: pl.DataFrame,
+        *,
+        templates: Mapping[tuple[str, str], Step],
+        task_type: str,
+        provider: Provider,
+    ) -> None:
+        self._task_type, self._provider = task_type, provider
+        self._all: dict[str, Conversation] = {}
+        self.wave: list[Call] = []
+        self._next: dict[tuple[str, str], tuple[CallKind, Step]] = {}
+        rows = in_plan_order(requests, prompts).select(
+            "request_id", "prompt_name", "prompt_version", "opening_right", "then", "values"
+        )
+        for row, call in zip(rows.iter_rows(named=True), calls_of(requests, prompts), strict=True):
+            first = templates[row["prompt_name"], row["prompt_version"]]
+            later = [
+                Step(step.template, step.sha256, continues)
+                for name, version, continues in orjson.loads(row["then"] or "[]")
+                for step in (templates[name, version],)
+            ]
+            values = orjson.loads(row["values"]) if row["values"] else {}
+            conversation = Conversation([first, *later], row["opening_right"] or "", values)
+            self._all[row["request_id"]] = conversation
+            self._ask(call, CallKind.PROMPT, first)
+
+    def take(self, endings: Sequence[Ending]) -> None:
+        """Take the endings of the present wave, in its order, and make the next wave; an empty one is the end."""
+        calls, asked = self.wave, self._next
+        self.wave, self._next = [], {}
+        for call, ending in zip(calls, endings, strict=True):
+            kind, step = asked[call.call_id, call.request_id]
+            conversation = self._all[call.request_id]
+            turn = Turn(kind, step, call, ending, self._found(conversation, step, call, ending))
+            conversation.turns.append(turn)
+            self._go_on(conversation, turn)
+
+    def leave(self, reason: QuarantineReason) -> None:
+        """End here: what would have been asked next is not sent."""
+        self.take([Ending(call.request_id, call.call_id, Outcome.NOT_SENT, reason, None, 0) for call in self.wave])
+
+    @property
+    def in_plan_order(self) -> list[Conversation]:
+        """Every request's conversation."""
+        return list(self._all.values())
+
+    def _found(
+        self, conversation: Conversation, step: Step, call: Call, ending: Ending
+    ) -> Fields | QuarantineReason | None:
+        if ending.answer is None or ending.outcome != Outcome.ANSWERED:
+            return None
+        return parse_answer(
+            ending.answer.text,
+            step.template.reply,
+            task_type=self._task_type,
+            opening=conversation.opening,
+            asked=call.prompt,
+        )
+
+    def _go_on(self, conversation: Conversation, turn: Turn) -> None:
+        """Ask what follows from a turn, if anything does."""
+        step, call = turn.step, turn.call
+        if step is None or call is None or turn.ending.answer is None:
+            return
+        if isinstance(turn.found, dict):
+            place = [each.template.name for each in conversation.steps].index(step.template.name) + 1
+            if place < len(conversation.steps):
+                self._follow(conversation, conversation.steps[place], call, turn.ending.answer.text)
+        elif turn.found == QuarantineReason.WRONG_SCHEMA and turn.kind is not CallKind.REPAIR:
+            self._repair(step, call, turn.ending.answer.text)
+
+    def _repair(self, step: Step, call: Call, answer: str) -> None:
+        """Ask a chat once more; a completion has nobody to tell."""
+        if step.template.reply.is_repaired and isinstance(call.prompt, list):
+            again = [*_continued(call.prompt, answer), {"role": "user", "content": AGAIN}]
+            self._ask(self._like(call, again, call.schema), CallKind.REPAIR, step)
+
+    def _follow(self, conversation: Conversation, step: Step, before: Call, answer: str) -> None:
+        answers = {
+            turn.step.template.name: turn.found
+            for turn in conversation.turns
+            if turn.step is not None and isinstance(turn.found, dict)
+        }
+        try:
+            prompt = render_prompt(step.template, {**conversation.values, "steps": answers})
+        except UsageError:
+            conversation.stuck = QuarantineReason.UNRENDERABLE
+            return
+        if step.continues and isinstance(prompt, list):
+            prompt = [*_continued(before.prompt, answer), *prompt]
+        schema = schema_of(step.template.reply, task_type=self._task_type) if self._provider.takes_schema else None
+        self._ask(self._like(before, prompt, schema), CallKind.STEP, step)
+
+    def _like(self, call: Call, prompt: Prompt, schema: Mapping[str, Any] | None) -> Call:
+        """Return a call like another one, with another prompt."""
+        identity = ids.call_id(
+            provider=self._provider.name,
+            model=self._provider.model_id,
+            params=call.params,
+            prompt=prompt,
+            schema=schema,
+            seed=call.seed,
+        )
+        return Call(identity, call.request_id, prompt, call.params, call.seed, schema)
+
+    def _ask(self, call: Call, kind: CallKind, step: Step) -> None:
+        self.wave.append(call)
+        self._next[call.call_id, call.request_id] = kind, step
+
+
+def _continued(prompt: Prompt, answer: str) -> list[dict[str, str]]:
+    """Return a chat with the answer it got."""
+    return [*(prompt if isinstance(prompt, list) else []), {"role": "assistant", "content": answer}]
+
+
+def prompt_sha256(call: Call) -> str:
+    """Hash a rendered prompt as `requests.prompt_sha256` does."""
+    return sha256(canonical_json(call.prompt))
