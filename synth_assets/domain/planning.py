@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -11,12 +11,15 @@ import polars as pl
 
 from synth_assets.canonical import canonical_json, sha256, stored_json
 from synth_assets.domain import ids
-from synth_assets.domain.apportion import apportion
+from synth_assets.domain.apportion import apportion, dealt
+from synth_assets.domain.axes import Value, deal, table_rows
+from synth_assets.domain.past import NOTHING, Past
 from synth_assets.domain.ports import Call, Provider
 from synth_assets.domain.rendering import render
+from synth_assets.domain.seeding import SeedDealer
 from synth_assets.errors import UsageError
-from synth_assets.recipe.loader import Recipe, SeedRow, template_sha256
-from synth_assets.recipe.model import RecipeModel, SeedTable
+from synth_assets.recipe.loader import Recipe, template_sha256
+from synth_assets.recipe.model import RecipeModel
 from synth_assets.recipe.template import Template
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import OURS
@@ -56,7 +59,9 @@ def requests_for(model: RecipeModel, missing: Mapping[str, int]) -> dict[str, in
     return {label: math.ceil(count * model.batch.overdraw) for label, count in missing.items() if count > 0}
 
 
-def plan_attempt(recipe: Recipe, provider: Provider, *, batch: str, attempt: int, wanted: Mapping[str, int]) -> Plan:
+def plan_attempt(
+    recipe: Recipe, provider: Provider, *, batch: str, attempt: int, wanted: Mapping[str, int], past: Past = NOTHING
+) -> Plan:
     """Plan one attempt; the same arguments give the same plan, to the bit.
 
     Args:
@@ -65,15 +70,17 @@ def plan_attempt(recipe: Recipe, provider: Provider, *, batch: str, attempt: int
         batch: partition key.
         attempt: number of the attempt, from 1.
         wanted: requests of each label.
+        past: what was planned before.
 
     Raises:
         UsageError: no template speaks the provider's mode, or a template does not render.
     """
     templates = templates_for(recipe, provider)
     dice = ids.seeded(recipe.dataset, batch, attempt)
-    draws = _draws(recipe.model, templates, wanted, dice)
+    draws = _draws(recipe, templates, wanted, dice, past)
+    seeds = SeedDealer(recipe)
     rows = [
-        _request(recipe, provider, batch=batch, attempt=attempt, ordinal=ordinal, draw=draw)
+        _request(recipe, provider, batch=batch, attempt=attempt, ordinal=ordinal, draw=draw, seeds=seeds)
         for ordinal, draw in enumerate(draws)
     ]
     requests = TABLES["requests"].frame([row for row, _ in rows]).drop("object_sha256")
@@ -102,43 +109,47 @@ class Draw:
     """The control values one request was dealt: label, axis values by name, template."""
 
     label: str
-    axes: dict[str, str]
+    axes: dict[str, Value]
     template: Template
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """The axis values as `requests` keeps them."""
+        return {axis: value.stored for axis, value in self.axes.items()}
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Label and stored axis values."""
+        return {"label": self.label, **self.stored}
+
+    def shown(self, model: RecipeModel) -> dict[str, Any]:
+        """What a template sees: each axis by name."""
+        values = {axis: value.shown for axis, value in self.axes.items()}
+        return {**values, "label": model.labels[self.label].words or self.label, "language": model.language}
 
 
 def _draws(
-    model: RecipeModel, templates: Sequence[Template], wanted: Mapping[str, int], dice: random.Random
+    recipe: Recipe, templates: Sequence[Template], wanted: Mapping[str, int], dice: random.Random, past: Past
 ) -> list[Draw]:
-    weights = {use.name: use.weight for use in model.prompts}
+    weights = {use.name: use.weight for use in recipe.model.prompts}
     by_name = {template.name: template for template in templates}
     draws: list[Draw] = []
     for label, count in wanted.items():
-        columns = {
-            axis: _dealt(count, {name: value.weight for name, value in values.items()}, dice)
-            for axis, values in model.axes.items()
-        }
-        used = _dealt(count, {name: weights[name] for name in by_name}, dice)
-        draws += [
-            Draw(label, {axis: values[i] for axis, values in columns.items()}, by_name[used[i]]) for i in range(count)
-        ]
+        values = deal(recipe.model, label, count, dice)
+        used = dealt(count, {name: weights[name] for name in by_name}, dice)
+        draws += [Draw(label, axes, by_name[name]) for axes, name in zip(values, used, strict=True)]
     dice.shuffle(draws)
-    return draws
-
-
-def _dealt(count: int, weights: Mapping[str, float], dice: random.Random) -> list[str]:
-    """Deal each name its exact quota, in random order."""
-    cards = [name for name, share in apportion(count, weights).items() for _ in range(share)]
-    dice.shuffle(cards)
-    return cards
+    rows = table_rows(recipe, len(draws), past)
+    return [replace(draw, axes=draw.axes | more) for draw, more in zip(draws, rows, strict=True)]
 
 
 def _request(
-    recipe: Recipe, provider: Provider, *, batch: str, attempt: int, ordinal: int, draw: Draw
+    recipe: Recipe, provider: Provider, *, batch: str, attempt: int, ordinal: int, draw: Draw, seeds: SeedDealer
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     request = ids.request_id(recipe.dataset, batch, attempt, ordinal)
     dice = ids.seeded("request", request)
-    values = _values(recipe.model, draw)
-    values["rows"], seed_ids = _seed_rows(recipe, draw, dice)
+    values = draw.shown(recipe.model)
+    values["rows"], seed_ids = seeds.deal(draw.asked, dice)
     opening = _opening(recipe, draw, values, dice)
     prompt = render_prompt(draw.template, {**values, "opening": opening})
     params = sampling_params(recipe.model, provider)
@@ -158,7 +169,7 @@ def _request(
         "template_sha256": template_sha256(draw.template),
         "prompt_sha256": sha256(canonical_json(prompt)),
         "label": draw.label,
-        "axes": stored_json(draw.axes),
+        "axes": stored_json(draw.stored),
         "opening": sha256(opening.encode()) if opening else None,
         "model": provider.model_id,
         "generator": OURS,
@@ -168,39 +179,8 @@ def _request(
     return row, payload
 
 
-def _values(model: RecipeModel, draw: Draw) -> dict[str, Any]:
-    """What a template sees: each axis by name as its words."""
-    words = {axis: model.axes[axis][value].words or value for axis, value in draw.axes.items()}
-    return {**words, "label": model.labels[draw.label].words or draw.label, "language": model.language}
-
-
-def _seed_rows(recipe: Recipe, draw: Draw, dice: random.Random) -> tuple[dict[str, list[dict[str, str]]], list[str]]:
-    drawn = {"label": draw.label, **draw.axes}
-    rows: dict[str, list[dict[str, str]]] = {}
-    seed_ids: list[str] = []
-    for name, table in recipe.model.seeds.items():
-        fitting = [row for row in recipe.seeds if row.table == name and _fits(row, table, drawn)]
-        if not fitting:
-            asked = {axis: drawn[axis] for axis in (*table.match, *table.differ)}
-            raise UsageError(
-                f"no row of seed table '{name}' fits {asked}",
-                where=str(recipe.folder / table.file),
-                fix="add such a row, or shorten `match` or `differ`",
-            )
-        chosen = dice.sample(fitting, min(table.per_request, len(fitting)))
-        rows[name] = [row.fields for row in chosen]
-        seed_ids += [row.seed_id for row in chosen]
-    return rows, seed_ids
-
-
-def _fits(row: SeedRow, table: SeedTable, drawn: Mapping[str, str]) -> bool:
-    return all(row.fields.get(axis) == drawn[axis] for axis in table.match) and all(
-        row.fields.get(axis) != drawn[axis] for axis in table.differ
-    )
-
-
 def _opening(recipe: Recipe, draw: Draw, values: Mapping[str, Any], dice: random.Random) -> str:
-    drawn = {"label": draw.label, **draw.axes}
+    drawn = draw.asked
     fitting = [
         opening
         for opening in recipe.model.openings

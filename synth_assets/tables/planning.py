@@ -60,7 +60,9 @@ class Requests(pa.DataFrameModel):
     template_sha256: str = column("Hash of that template version.")
     prompt_sha256: str = column("Hash of the rendered prompt.")
     label: str = column("Label the answer is asked to show; null outside classification.", nullable=True)
-    axes: str = column("Drawn control axes as canonical JSON of names and value names.")
+    axes: str = column(
+        "Drawn control axes as canonical JSON: by axis a value's name, a number, a day, or the seed_id of a row."
+    )
     opening: str = column("Sha256 of the seeded opening the answer continues; null if none.", nullable=True)
     generator: str = column("Who wrote the answer: synth-assets, or the tool an ingested row came from.", before=OURS)
     model: str = column("Model the request is addressed to; unknown if an ingested row does not say.")
