@@ -92,7 +92,7 @@ def _places(count: int, size: int, spread: Spread, dice: random.Random) -> list[
         return [dice.randrange(size) for _ in range(count)]
     passes, rest = divmod(count, size)
     places = [place for place in range(size) for _ in range(passes)]
-    places += [min(size - 1, int((stratum + dice.random()) * size / rest)) for stratum in range(rest)]
+    places += [dice.randrange(stratum * size // rest, (stratum + 1) * size // rest) for stratum in range(rest)]
     dice.shuffle(places)
     return places
 

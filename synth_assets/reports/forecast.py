@@ -8,6 +8,7 @@ from synth_assets.domain.planning import plan_attempt, requests_for
 from synth_assets.domain.ports import Provider
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
+from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
 
 CHARACTERS_PER_TOKEN = 4
@@ -23,7 +24,8 @@ def forecast(lake: Lake, recipe: Recipe, batch: str, provider: Provider) -> dict
     prospect = next_attempt(lake, recipe, batch)
     recipe = prospect.recipe
     wanted = {} if prospect.because else requests_for(recipe.model, prospect.missing)
-    planned = plan_attempt(recipe, provider, batch=batch, attempt=prospect.number, wanted=wanted)
+    past = past_of(lake, recipe)
+    planned = plan_attempt(recipe, provider, batch=batch, attempt=prospect.number, wanted=wanted, past=past)
     texts = planned.prompts["prompt"].to_list()
     given = sum(len(_text_of(orjson.loads(text))) for text in texts) // CHARACTERS_PER_TOKEN
     asked = len(texts) * recipe.model.generator.max_tokens

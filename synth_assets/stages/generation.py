@@ -17,6 +17,7 @@ from synth_assets.domain.ports import Endings, Generator, Provider, Stop
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
 from synth_assets.recipe.template import Reply
+from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.vocabulary import Outcome, QuarantineReason, Stage
@@ -45,7 +46,12 @@ def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | Non
         return Finished(Stage.GENERATION_PLAN, [], fingerprints.of_plan(requests), facts)
     attempt = batch["attempts"] + 1
     planned = plan_attempt(
-        work.recipe, provider, batch=work.batch, attempt=attempt, wanted=requests_for(work.recipe.model, missing)
+        work.recipe,
+        provider,
+        batch=work.batch,
+        attempt=attempt,
+        wanted=requests_for(work.recipe.model, missing),
+        past=past_of(work.lake, work.recipe),
     )
     stored = work.lake.put_frame(planned.prompts)
     new = planned.requests.with_columns(pl.lit(stored.sha256).alias("object_sha256")).select(requests.columns)
