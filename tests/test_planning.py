@@ -372,3 +372,25 @@ def test_a_seed_row_with_template_code_is_sent_as_it_stands(tmp_path: Path) -> N
 
 def _both(plan: Plan) -> tuple[pl.DataFrame, pl.DataFrame]:
     return plan.requests, plan.prompts
+
+
+# --- what a change of the code must not change
+
+
+@pytest.mark.parametrize(
+    ("dataset", "provider", "first"),
+    [
+        ("movie_sentiment", COMPLETIONS, ("863ba876951c8ba23e61aec767058aff", "99a2098ed88bd9b546ef0d4fb73e95ae")),
+        ("movie_sentiment", CHATS, ("863ba876951c8ba23e61aec767058aff", "cd2e09b50a99edc78065d814a552c356")),
+        ("support_intents", COMPLETIONS, ("c8417450a47846bdee4382ceb51d70cd", "114f48eeccdf0dd9b0d49e4edeefb613")),
+        ("support_intents", CHATS, ("c8417450a47846bdee4382ceb51d70cd", "8d630ac154898db9c49d8663e064c549")),
+    ],
+)
+def test_the_first_request_of_a_shipped_recipe_is_the_call_it_has_always_been(
+    dataset: str, provider: Provider, first: tuple[str, str]
+) -> None:
+    recipe = load_recipe(SHIPPED.parent / dataset)
+
+    plan = planned(recipe, provider, wanted=requests_for(recipe.model, owed(recipe.model)))
+
+    assert plan.requests.select("request_id", "call_id").row(0) == first

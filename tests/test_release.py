@@ -275,6 +275,22 @@ def test_meta_and_card_count_every_tag_by_value() -> None:
 # --- meta
 
 
+def test_drawn_numbers_are_tags_in_words_and_the_card_counts_those_that_nearly_all_differ() -> None:
+    samples = [
+        sample(n, batch="2026-11-01", ordinal=n, axes=json.dumps({"stars": n % 2 + 1, "size": n / 4}))
+        for n in range(21)
+    ]
+
+    files = release_files(contents(*samples))
+
+    first = json.loads(files["samples.jsonl"].splitlines()[0])
+    assert first["tags"]["stars"] == "1"
+    assert pl.read_parquet(BytesIO(files["data/train.parquet"])).schema["tag_size"] == pl.String
+    assert len(json.loads(files["meta.json"])["tag_counts"]["size"]) == 21
+    assert "| stars | before | 1 11, 2 10 |" in files["README.md"].decode()
+    assert "| size | before | 21 different values |" in files["README.md"].decode()
+
+
 def test_meta_says_what_the_release_is() -> None:
     files = release_files(contents(sample(0), sample(1, model="other"), sample(4, prompt_version="2")))
 

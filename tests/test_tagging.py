@@ -51,6 +51,10 @@ def test_an_axis_gives_the_value_the_request_was_dealt() -> None:
     assert found(rule("axis", axis="tone"), tagged("a")) == {"s0": ("dry", None)}
 
 
+def test_an_axis_of_numbers_gives_them_in_words() -> None:
+    assert found(rule("axis", axis="stars"), tagged("a", axes='{"stars":3.5}')) == {"s0": ("3.5", None)}
+
+
 def test_a_sample_from_before_the_axis_has_no_tag() -> None:
     assert found(rule("axis", axis="tone"), tagged("a", axes="{}")) == {}
 

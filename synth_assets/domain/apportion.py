@@ -1,5 +1,6 @@
 """Splitting a whole number by weights, exactly."""
 
+import random
 from collections.abc import Mapping
 from fractions import Fraction
 
@@ -33,3 +34,10 @@ def apportion(total: int, weights: Mapping[str, float]) -> dict[str, int]:
     for name in by_remainder[: total - sum(parts.values())]:
         parts[name] += 1
     return parts
+
+
+def dealt(count: int, weights: Mapping[str, float], dice: random.Random) -> list[str]:
+    """Return each name as often as its exact quota of ``count`` says, in random order."""
+    cards = [name for name, share in apportion(count, weights).items() for _ in range(share)]
+    dice.shuffle(cards)
+    return cards

@@ -16,6 +16,8 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 """What Markdown cannot escape by a backslash everywhere."""
 
+MOST_VALUES = 20
+"""Values of a tag that the card counts one by one; `meta.json` counts all."""
 
 BY = " by "
 """Between a model and the tool that asked it; names hold no spaces."""
@@ -149,7 +151,8 @@ def _tags(model: RecipeModel, counts: Mapping[str, Mapping[str, int]]) -> list[s
         by = (
             model.tags[name].kind if name in model.tags else "drawn for the request" if name in model.axes else "before"
         )
-        rows.append((escaped(name), by, ", ".join(f"{escaped(value)} {count}" for value, count in values.items())))
+        counted = ", ".join(f"{escaped(value)} {count}" for value, count in values.items())
+        rows.append((escaped(name), by, counted if len(values) <= MOST_VALUES else f"{len(values)} different values"))
     return section("Tags", table(("tag", "found by", "samples by value"), rows)) if rows else []
 
 

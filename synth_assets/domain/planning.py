@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,13 +12,16 @@ import polars as pl
 
 from synth_assets.canonical import canonical_json, sha256, stored_json
 from synth_assets.domain import ids
-from synth_assets.domain.apportion import apportion
+from synth_assets.domain.apportion import apportion, dealt
+from synth_assets.domain.axes import Value, deal, table_rows
 from synth_assets.domain.parsing import schema_of
+from synth_assets.domain.past import NOTHING, Parent, Past
 from synth_assets.domain.ports import Call, Provider
 from synth_assets.domain.rendering import render
+from synth_assets.domain.seeding import SeedDealer
 from synth_assets.errors import UsageError
-from synth_assets.recipe.loader import Recipe, SeedRow, template_sha256
-from synth_assets.recipe.model import PromptUse, RecipeModel, SeedTable
+from synth_assets.recipe.loader import Recipe, template_sha256
+from synth_assets.recipe.model import PromptUse, RecipeModel
 from synth_assets.recipe.tasks import TASKS
 from synth_assets.recipe.template import Template
 from synth_assets.tables import TABLES
@@ -36,21 +39,6 @@ PROMPTS_SCHEMA: dict[str, Any] = {
 """Payload of a plan: ``prompt`` is JSON of the text or the messages, ``opening`` the seeded opening, ``schema`` the
 JSON schema demanded of the answer. A prompt that others follow has ``then``, JSON of (name, version, continues) for
 each, and ``values``, JSON of what they see besides the answers; null otherwise."""
-
-
-@dataclass(frozen=True)
-class Parent:
-    """An accepted sample that may be evolved.
-
-    Attributes:
-        depth: how often its ancestors were evolved; 0 for one that was not made from another.
-        fields: its texts by field.
-    """
-
-    sample_id: str
-    label: str | None
-    depth: int
-    fields: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -84,13 +72,7 @@ def requests_for(model: RecipeModel, missing: Mapping[str, int]) -> dict[str, in
 
 
 def plan_attempt(
-    recipe: Recipe,
-    provider: Provider,
-    *,
-    batch: str,
-    attempt: int,
-    wanted: Mapping[str, int],
-    parents: Sequence[Parent] = (),
+    recipe: Recipe, provider: Provider, *, batch: str, attempt: int, wanted: Mapping[str, int], past: Past = NOTHING
 ) -> Plan:
     """Plan one attempt; the same arguments give the same plan, to the bit.
 
@@ -100,20 +82,17 @@ def plan_attempt(
         batch: partition key.
         attempt: number of the attempt, from 1.
         wanted: requests of each label.
-        parents: samples that may be evolved; templates that evolve are used once every label has one.
+        past: what was planned before; templates that evolve are used once every label has a parent.
 
     Raises:
         UsageError: no template speaks the provider's mode, or a template does not render.
     """
-    by_label: dict[str, list[Parent]] = {}
-    for parent in parents:
-        by_label.setdefault(parent.label or UNLABELLED, []).append(parent)
-    may_evolve = bool(wanted) and all(by_label.get(label) for label, count in wanted.items() if count)
-    templates = templates_for(recipe, provider, may_evolve=may_evolve)
+    templates = templates_for(recipe, provider, may_evolve=past.has_parents(wanted))
     dice = ids.seeded(recipe.dataset, batch, attempt)
-    draws = _draws(recipe.model, templates, wanted, dice)
+    draws = _draws(recipe, templates, wanted, dice, past)
+    seeds = SeedDealer(recipe)
     rows = [
-        _request(recipe, provider, batch=batch, attempt=attempt, ordinal=ordinal, draw=draw, parents=by_label)
+        _request(recipe, provider, batch=batch, attempt=attempt, ordinal=ordinal, draw=draw, seeds=seeds)
         for ordinal, draw in enumerate(draws)
     ]
     requests = TABLES["requests"].frame([row for row, _ in rows]).drop("object_sha256")
@@ -145,56 +124,59 @@ def templates_for(recipe: Recipe, provider: Provider, *, may_evolve: bool = Fals
 
 @dataclass(frozen=True)
 class Draw:
-    """The control values one request was dealt: label, axis values by name, template."""
+    """What one request was dealt: label, axis values by name, template, and the sample it evolves if it does."""
 
     label: str
-    axes: dict[str, str]
+    axes: dict[str, Value]
     template: Template
+    parent: Parent | None = None
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """The axis values as `requests` keeps them."""
+        return {axis: value.stored for axis, value in self.axes.items()}
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Label and stored axis values."""
+        return {"label": self.label, **self.stored}
+
+    def shown(self, model: RecipeModel) -> dict[str, Any]:
+        """What a template sees: each axis by name."""
+        values = {axis: value.shown for axis, value in self.axes.items()}
+        label = {"label": model.labels[self.label].words or self.label} if model.labels else {}
+        return {**values, **label, "language": model.language}
 
 
 def _draws(
-    model: RecipeModel, templates: Sequence[Template], wanted: Mapping[str, int], dice: random.Random
+    recipe: Recipe, templates: Sequence[Template], wanted: Mapping[str, int], dice: random.Random, past: Past
 ) -> list[Draw]:
-    weights = {use.name: use.weight for use in model.prompts}
+    weights = {use.name: use.weight for use in recipe.model.prompts}
     by_name = {template.name: template for template in templates}
     draws: list[Draw] = []
     for label, count in wanted.items():
-        columns = {
-            axis: _dealt(count, {name: value.weight for name, value in values.items()}, dice)
-            for axis, values in model.axes.items()
-        }
-        used = _dealt(count, {name: weights[name] for name in by_name}, dice)
-        draws += [
-            Draw(label, {axis: values[i] for axis, values in columns.items()}, by_name[used[i]]) for i in range(count)
-        ]
+        values = deal(recipe.model, label, count, dice)
+        used = dealt(count, {name: weights[name] for name in by_name}, dice)
+        parents = [_parent(recipe.model.prompt(name), label, past, dice) for name in used]
+        draws += [Draw(label, *each) for each in zip(values, map(by_name.__getitem__, used), parents, strict=True)]
     dice.shuffle(draws)
-    return draws
+    rows = table_rows(recipe, len(draws), past)
+    return [replace(draw, axes=draw.axes | more) for draw, more in zip(draws, rows, strict=True)]
 
 
-def _dealt(count: int, weights: Mapping[str, float], dice: random.Random) -> list[str]:
-    """Deal each name its exact quota, in random order."""
-    cards = [name for name, share in apportion(count, weights).items() for _ in range(share)]
-    dice.shuffle(cards)
-    return cards
+def _parent(use: PromptUse, label: str, past: Past, dice: random.Random) -> Parent | None:
+    return dice.choice(past.parents_by_label()[label]) if use.evolves else None
 
 
 def _request(
-    recipe: Recipe,
-    provider: Provider,
-    *,
-    batch: str,
-    attempt: int,
-    ordinal: int,
-    draw: Draw,
-    parents: Mapping[str, Sequence[Parent]],
+    recipe: Recipe, provider: Provider, *, batch: str, attempt: int, ordinal: int, draw: Draw, seeds: SeedDealer
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     request = ids.request_id(recipe.dataset, batch, attempt, ordinal)
     dice = ids.seeded("request", request)
-    values = _values(recipe.model, draw)
-    values["rows"], seed_ids = _seed_rows(recipe, draw, dice)
+    values = draw.shown(recipe.model)
+    values["rows"], seed_ids = seeds.deal(draw.asked, dice)
     opening = values["opening"] = _opening(recipe, draw, values, dice)
-    use = next(each for each in recipe.model.prompts if each.name == draw.template.name)
-    parent = dice.choice(parents[draw.label]) if use.evolves else None
+    use, parent = recipe.model.prompt(draw.template.name), draw.parent
     if parent is not None:
         values |= {"parent": dict(parent.fields), "operation": use.evolves}
     prompt = render_prompt(draw.template, values)
@@ -219,19 +201,14 @@ def _request(
         "label": draw.label or None,
         "parent_id": parent.sample_id if parent else None,
         "ancestry_depth": parent.depth + 1 if parent else 0,
-        "axes": stored_json(draw.axes),
+        "axes": stored_json(draw.stored),
         "opening": sha256(opening.encode()) if opening else None,
         "model": provider.model_id,
         "generator": OURS,
         "generation_params": stored_json(params),
     }
-    payload: dict[str, Any] = {
-        "request_id": request,
-        "prompt": stored_json(prompt),
-        "opening": opening,
-        "seed_ids": seed_ids,
-    }
-    payload |= {"schema": None if schema is None else stored_json(schema)}
+    payload: dict[str, Any] = {"request_id": request, "prompt": stored_json(prompt), "opening": opening}
+    payload |= {"seed_ids": seed_ids, "schema": None if schema is None else stored_json(schema)}
     payload |= {"then": stored_json(then), "values": stored_json(values)} if then else {}
     return row, payload
 
@@ -250,40 +227,8 @@ def _followers(recipe: Recipe, use: PromptUse, values: Mapping[str, Any]) -> lis
     return [(each.name, template.version, each.continues) for each, template in zip(use.then, chain[1:], strict=True)]
 
 
-def _values(model: RecipeModel, draw: Draw) -> dict[str, Any]:
-    """What a template sees: each axis by name as its words."""
-    words = {axis: model.axes[axis][value].words or value for axis, value in draw.axes.items()}
-    label = {"label": model.labels[draw.label].words or draw.label} if model.labels else {}
-    return {**words, **label, "language": model.language}
-
-
-def _seed_rows(recipe: Recipe, draw: Draw, dice: random.Random) -> tuple[dict[str, list[dict[str, str]]], list[str]]:
-    drawn = {"label": draw.label, **draw.axes}
-    rows: dict[str, list[dict[str, str]]] = {}
-    seed_ids: list[str] = []
-    for name, table in recipe.model.seeds.items():
-        fitting = [row for row in recipe.seeds if row.table == name and _fits(row, table, drawn)]
-        if not fitting:
-            asked = {axis: drawn[axis] for axis in (*table.match, *table.differ)}
-            raise UsageError(
-                f"no row of seed table '{name}' fits {asked}",
-                where=str(recipe.folder / table.file),
-                fix="add such a row, or shorten `match` or `differ`",
-            )
-        chosen = dice.sample(fitting, min(table.per_request, len(fitting)))
-        rows[name] = [row.fields for row in chosen]
-        seed_ids += [row.seed_id for row in chosen]
-    return rows, seed_ids
-
-
-def _fits(row: SeedRow, table: SeedTable, drawn: Mapping[str, str]) -> bool:
-    return all(row.fields.get(axis) == drawn[axis] for axis in table.match) and all(
-        row.fields.get(axis) != drawn[axis] for axis in table.differ
-    )
-
-
 def _opening(recipe: Recipe, draw: Draw, values: Mapping[str, Any], dice: random.Random) -> str:
-    drawn = {"label": draw.label, **draw.axes}
+    drawn = draw.asked
     fitting = [
         opening
         for opening in recipe.model.openings

@@ -140,7 +140,7 @@ def _tags(tags: pl.DataFrame) -> dict[str, dict[str, Tag]]:
 
 def _drawn(axes: str) -> dict[str, Tag]:
     """Every control value that a sample was asked for is a tag of it too."""
-    return {name: (value, DRAWN) for name, value in orjson.loads(axes).items()}
+    return {name: (str(value), DRAWN) for name, value in orjson.loads(axes).items()}
 
 
 def _row(

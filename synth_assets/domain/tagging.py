@@ -83,7 +83,7 @@ def _constant(rule: ConstantTag, tagged: Tagged) -> list[Found]:
 
 def _axis(rule: AxisTag, tagged: Tagged) -> list[Found]:
     drawn = (orjson.loads(axes).get(rule.axis) for axes in tagged.samples["axes"])
-    return [None if value is None else (value, None) for value in drawn]  # an older recipe had no such axis
+    return [None if value is None else (str(value), None) for value in drawn]  # an older recipe had no such axis
 
 
 def _language(rule: LanguageTag, tagged: Tagged) -> list[Found]:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from synth_assets.recipe.axes import LABEL, Axis, TableAxis, names_by_axis, refuse_wrong_axes
 from synth_assets.recipe.cron import refuse_no_cron
 from synth_assets.recipe.strict import Identifier, Name, Reason, Strict
 from synth_assets.recipe.tags import AxisTag, TagRule
@@ -56,13 +57,6 @@ class Generator(Strict):
     prices: dict[str, PriceModel] = Field(default_factory=dict, description="By model name; no price, no cost.")
 
 
-class AxisValue(Strict):
-    """One value of a control axis."""
-
-    words: str = Field(default="", max_length=500, description="What the template sees; default is the value's name.")
-    weight: float = Field(default=1.0, gt=0)
-
-
 class Label(Strict):
     """One label of a classification."""
 
@@ -91,6 +85,11 @@ class SeedTable(Strict):
         default=False,
         description="Rows show what an answer looks like: copies are rejected, and a baseline learns from them.",
     )
+
+    @property
+    def is_dealt_whole(self) -> bool:
+        """Whether nothing says which of its rows fit a request, or how many it is shown."""
+        return self.per_request == 1 and not self.match and not self.differ
 
 
 class StepUse(Strict):
@@ -235,7 +234,7 @@ class RecipeModel(Strict):
     labels: dict[Name, Label] = Field(
         default_factory=dict, description="At least two of a classification; other tasks may have none."
     )
-    axes: dict[Name, dict[Name, AxisValue]] = Field(default_factory=dict)
+    axes: dict[Name, Axis] = Field(default_factory=dict)
     openings: list[Opening] = Field(default_factory=list)
     seeds: dict[Identifier, SeedTable] = Field(default_factory=dict)
     prompts: list[PromptUse] = Field(min_length=1)
@@ -248,6 +247,10 @@ class RecipeModel(Strict):
     real_data: RealDataUse | None = None
     trainer: Trainer = Trainer()
     automation: Automation = Automation()
+
+    def prompt(self, name: str) -> PromptUse:
+        """Return the use of the template that begins a request by this name."""
+        return next(use for use in self.prompts if use.name == name)
 
     @field_validator("cron")
     @classmethod
@@ -309,7 +312,7 @@ class RecipeModel(Strict):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "RecipeModel":
-        axes = {"label": set(self.labels)} | {name: set(values) for name, values in self.axes.items()}
+        axes = {LABEL: set(self.labels)} | names_by_axis(self.axes)
         for opening in self.openings:
             for axis, values in opening.when.items():
                 if axis not in axes or not set(values) <= axes[axis]:
@@ -317,7 +320,7 @@ class RecipeModel(Strict):
         for name, table in self.seeds.items():
             unknown = sorted({*table.match, *table.differ} - set(axes))
             if unknown:
-                raise ValueError(f"seeds.{name}: {unknown} is no axis")
+                raise ValueError(f"seeds.{name}: {unknown} is no axis of named values")
         taken = sorted(TEMPLATE_NAMES & set(self.axes))
         if taken:
             raise ValueError(f"axes: templates know something else by the name of {taken}")
@@ -330,6 +333,17 @@ class RecipeModel(Strict):
                 raise ValueError(f"prompts: {names} names one twice")
         if all(use.evolves for use in self.prompts):
             raise ValueError("prompts: one must evolve nothing, or there would be no first sample")
+        return self
+
+    @model_validator(mode="after")
+    def _axes_can_be_dealt(self) -> "RecipeModel":
+        refuse_wrong_axes(self.axes, labels=self.labels, tables=self.seeds)
+        for name, axis in self.axes.items():
+            if isinstance(axis, TableAxis) and not self.seeds[axis.table].is_dealt_whole:
+                raise ValueError(
+                    f"seeds.{axis.table}: axis {name} deals it, one row for each request; it takes no "
+                    "`per_request`, `match` or `differ`"
+                )
         return self
 
     @model_validator(mode="after")

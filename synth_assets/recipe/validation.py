@@ -40,10 +40,13 @@ def validated(model: type[Model], document: Document, *, file: Path) -> Model:
 
 
 def _path(value: Any, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Return where a finding is in the document: pydantic also names the `kind` by which it chose a model."""
+    """Return where a finding is in the document: pydantic also names the `kind` by which it chose a model.
+
+    Where a short form stands for a longer one, it names what the document left out: only the last part may be missing.
+    """
     path: list[int | str] = []
-    for part in loc:
-        if isinstance(value, dict) and part not in value and part == value.get("kind"):
+    for place, part in enumerate(loc):
+        if isinstance(value, dict) and part not in value and (part == value.get("kind") or place < len(loc) - 1):
             continue
         path.append(part)
         is_there = (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int))

@@ -8,7 +8,8 @@ from synth_assets.domain.planning import plan_attempt, requests_for
 from synth_assets.domain.ports import Provider
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
-from synth_assets.stages.prospects import next_attempt, parents_for
+from synth_assets.stages.precedents import past_of
+from synth_assets.stages.prospects import next_attempt
 
 CHARACTERS_PER_TOKEN = 4
 """Rule of thumb for English text; the provider's own count replaces it once there is one."""
@@ -23,8 +24,8 @@ def forecast(lake: Lake, recipe: Recipe, batch: str, provider: Provider) -> dict
     prospect = next_attempt(lake, recipe, batch)
     recipe = prospect.recipe
     wanted = {} if prospect.because else requests_for(recipe.model, prospect.missing)
-    parents = parents_for(lake, recipe.model, batch)
-    planned = plan_attempt(recipe, provider, batch=batch, attempt=prospect.number, wanted=wanted, parents=parents)
+    past = past_of(lake, recipe, batch)
+    planned = plan_attempt(recipe, provider, batch=batch, attempt=prospect.number, wanted=wanted, past=past)
     texts = planned.prompts["prompt"].to_list()
     later = planned.prompts["then"].drop_nulls().to_list()
     calls = len(texts) + sum(len(orjson.loads(then)) for then in later)

@@ -18,7 +18,8 @@ from synth_assets.domain.ports import Endings, Generator, Provider, Stop
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
 from synth_assets.recipe.template import Template
-from synth_assets.stages.prospects import next_attempt, parents_for
+from synth_assets.stages.precedents import past_of
+from synth_assets.stages.prospects import next_attempt
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.vocabulary import Outcome, Stage
 
@@ -51,7 +52,7 @@ def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | Non
         batch=work.batch,
         attempt=attempt,
         wanted=requests_for(work.recipe.model, missing),
-        parents=parents_for(work.lake, work.recipe.model, work.batch),
+        past=past_of(work.lake, work.recipe, work.batch),
     )
     stored = work.lake.put_frame(planned.prompts)
     new = planned.requests.with_columns(pl.lit(stored.sha256).alias("object_sha256")).select(requests.columns)

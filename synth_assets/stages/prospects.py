@@ -6,13 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from synth_assets.checks.evidence import earlier_accepted, fields_of
 from synth_assets.domain.curation import decide
-from synth_assets.domain.planning import Parent, deficit
+from synth_assets.domain.planning import deficit
 from synth_assets.domain.standing import may_open_attempt, missing_samples, standing
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
-from synth_assets.recipe.model import RecipeModel
 from synth_assets.vocabulary import Source
 
 
@@ -53,23 +51,6 @@ def _missing(lake: Lake, recipe: Recipe, row: Mapping[str, Any]) -> dict[str, in
     missing = missing_samples(recipe.model, samples, stored)
     at_best = missing_samples(recipe.model, samples, anew)
     return {label: min(count, at_best[label]) for label, count in missing.items()}
-
-
-def parents_for(lake: Lake, model: RecipeModel, batch: str) -> list[Parent]:
-    """Return the samples a batch may evolve: accepted ones of green batches before it, in a stable order."""
-    if not any(use.evolves for use in model.prompts):
-        return []
-    before = earlier_accepted(lake, model.dataset, before=batch).filter("is_green").select("sample_id")
-    may_go_on = (pl.col("batch") < batch) & (pl.col("ancestry_depth") < model.max_ancestry_depth)
-    rows = lake.read("samples", dataset=model.dataset).filter(may_go_on).join(before, on="sample_id", how="semi")
-    fields: dict[str, dict[str, str]] = {}
-    for sample, name, text in fields_of(lake, dataset=model.dataset).iter_rows():
-        fields.setdefault(sample, {})[name] = text
-    return [
-        Parent(row["sample_id"], row["label"], row["ancestry_depth"], fields[row["sample_id"]])
-        for row in rows.sort("batch", "sample_id").iter_rows(named=True)
-        if row["sample_id"] in fields
-    ]
 
 
 def next_attempt(lake: Lake, recipe: Recipe, batch: str) -> Prospect:

@@ -62,7 +62,9 @@ class Requests(pa.DataFrameModel):
     label: str = column("Label the answer is asked to show; null outside classification.", nullable=True)
     parent_id: str = column("Sample it evolves; null if it evolves none.", nullable=True)
     ancestry_depth: pl.Int64 = column("How often its line of parents was evolved; 0 without parent.", before="0", ge=0)
-    axes: str = column("Drawn control axes as canonical JSON of names and value names.")
+    axes: str = column(
+        "Drawn control axes as canonical JSON: by axis a value's name, a number, a day, or the seed_id of a row."
+    )
     opening: str = column("Sha256 of the seeded opening the answer continues; null if none.", nullable=True)
     generator: str = column("Who wrote the answer: synth-assets, or the tool an ingested row came from.", before=OURS)
     model: str = column("Model the request is addressed to; unknown if an ingested row does not say.")

@@ -1,0 +1,178 @@
+"""The `axes` of a recipe: what a request is asked for besides its label. How values are dealt lives in the domain."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from synth_assets.recipe.strict import Identifier, Name, Strict
+
+LABEL = "label"
+"""What an axis may depend on besides another axis."""
+
+MOST_NUMBERS = 10**12
+"""Values a number axis may have; beyond it two of them would look alike."""
+
+FORMAT_CODES = "YmdBbAajy%"
+"""What may follow a % in the format of a date."""
+
+Spread = Literal["uniform", "stratified"]
+
+
+class AxisValue(Strict):
+    """One value of a control axis."""
+
+    words: str = Field(default="", max_length=500, description="What the template sees; default is the value's name.")
+    weight: float = Field(default=1.0, gt=0)
+
+
+Values = Annotated[dict[Name, AxisValue], Field(min_length=1)]
+
+
+class CategoryAxis(Strict):
+    """Named values in proportion to their weights."""
+
+    kind: Literal["category"]
+    values: Values
+
+
+class ConditionalAxis(Strict):
+    """Named values whose choice and weights depend on the value of another axis, or on the label."""
+
+    kind: Literal["conditional"]
+    on: Name = Field(description="An axis of named values, or `label`.")
+    values: dict[Name, Values] = Field(description="What may follow each value of `on`.")
+
+
+class NumberAxis(Strict):
+    """A number between two bounds, both included."""
+
+    kind: Literal["number"]
+    min: float
+    max: float
+    step: float | None = Field(default=None, gt=0, description="Distance of neighbours, counted from `min`.")
+    decimals: int | None = Field(default=None, ge=0, le=9, description="Digits behind the point, in place of `step`.")
+    spread: Spread = Field(default="uniform", description="Independent draws, or one from each of as many strata.")
+
+    @model_validator(mode="after")
+    def _has_values(self) -> "NumberAxis":
+        if self.step is not None and self.decimals is not None:
+            raise ValueError("give `step` or `decimals`, not both")
+        unit = self.step if self.step is not None else 10.0 ** -(self.decimals or 0)
+        if not unit <= self.max - self.min <= unit * MOST_NUMBERS:
+            raise ValueError(f"from {self.min:g} to {self.max:g} there are not two to {MOST_NUMBERS:.0e} values")
+        return self
+
+
+class DateAxis(Strict):
+    """A day between two days, both included."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    kind: Literal["date"]
+    first: date = Field(alias="from")
+    last: date = Field(alias="to")
+    format: str = Field(default="%Y-%m-%d", max_length=100, description="How templates see it, in strftime's codes.")
+    spread: Spread = "uniform"
+
+    @field_validator("first", "last", mode="before")
+    @classmethod
+    def _is_a_day(cls, value: Any) -> Any:
+        if not (isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value)):
+            raise ValueError("a day is written like 2026-11-01")
+        return value
+
+    @field_validator("format")
+    @classmethod
+    def _format_is_known(cls, value: str) -> str:
+        strange = re.search(rf"%(?![{FORMAT_CODES}])", value.replace("%%", ""))
+        if strange:
+            raise ValueError(f"after a % stands one of {', '.join(FORMAT_CODES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _goes_forward(self) -> "DateAxis":
+        if self.last < self.first:
+            raise ValueError("`to` lies before `from`")
+        return self
+
+
+class TableAxis(Strict):
+    """A row of a seed table, whose fields templates see; every row is dealt before one is dealt again."""
+
+    kind: Literal["table"]
+    table: Identifier = Field(description="A key of `seeds`.")
+    order: Literal["ordered", "shuffled"] = "shuffled"
+
+
+def _written_out(value: Any) -> Any:
+    """Values without a `kind` are a category."""
+    is_short = isinstance(value, dict) and not isinstance(value.get("kind"), str)
+    return {"kind": "category", "values": value} if is_short else value
+
+
+Axis = Annotated[
+    Annotated[CategoryAxis | ConditionalAxis | NumberAxis | DateAxis | TableAxis, Field(discriminator="kind")],
+    BeforeValidator(_written_out),
+]
+"""One control axis; `kind` says which keys it takes."""
+
+
+def names_by_axis(axes: Mapping[str, Axis]) -> dict[str, set[str]]:
+    """Return the names of the values of every axis that has named ones."""
+    found = {}
+    for name, axis in axes.items():
+        if isinstance(axis, CategoryAxis):
+            found[name] = set(axis.values)
+        elif isinstance(axis, ConditionalAxis):
+            found[name] = set().union(*axis.values.values())
+    return found
+
+
+def dealing_order(axes: Mapping[str, Axis]) -> list[str]:
+    """Return the axes as written, but each behind the one it depends on.
+
+    Raises:
+        ValueError: one depends on itself, over others or not.
+    """
+    ordered: list[str] = []
+    waiting = list(axes)
+    while waiting:
+        ready = [name for name in waiting if _parent(axes[name]) in {None, LABEL, *ordered}]
+        if not ready:
+            raise ValueError(f"axes.{waiting[0]}.on: it depends on itself")
+        ordered += ready
+        waiting = [name for name in waiting if name not in ready]
+    return ordered
+
+
+def _parent(axis: Axis) -> str | None:
+    return axis.on if isinstance(axis, ConditionalAxis) else None
+
+
+def refuse_wrong_axes(axes: Mapping[str, Axis], *, labels: Iterable[str], tables: Iterable[str]) -> None:
+    """Refuse conditions on nothing, tables that are none, and tables that two axes deal.
+
+    Raises:
+        ValueError: with the key to look at.
+    """
+    names = {LABEL: set(labels)} | names_by_axis(axes)
+    free = set(tables)
+    for name, axis in axes.items():
+        if isinstance(axis, ConditionalAxis):
+            _refuse_wrong_condition(name, axis, names)
+        if isinstance(axis, TableAxis):
+            if axis.table not in free:
+                raise ValueError(f"axes.{name}.table: '{axis.table}' is no key of `seeds`, or another axis deals it")
+            free.remove(axis.table)
+    dealing_order(axes)
+
+
+def _refuse_wrong_condition(name: str, axis: ConditionalAxis, names: Mapping[str, set[str]]) -> None:
+    if axis.on not in names:
+        raise ValueError(f"axes.{name}.on: '{axis.on}' is neither `label` nor an axis of named values")
+    strays = sorted(set(axis.values) ^ names[axis.on])
+    if strays:
+        raise ValueError(f"axes.{name}.values: {strays} must stand both here and among the values of {axis.on}")

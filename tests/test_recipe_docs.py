@@ -1,0 +1,79 @@
+"""What docs/recipes.md shows can be written into a recipe as it stands.
+
+A section's blocks ```` ```yaml recipe ```` are merged into the recipe that `synth init` writes; a block whose info
+string ends with a path, such as ```` ```jsonl seeds/personas.jsonl ````, is that file.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from resources.places import PROJECT
+from synth_assets.cli.starter import starter_files
+from synth_assets.domain.planning import owed, plan_attempt, requests_for
+from synth_assets.domain.ports import Provider
+from synth_assets.recipe import Recipe, RecipeModel, load_recipe
+from synth_assets.recipe.strict_yaml import parse
+from tests.fakes.recipes import CHATS, COMPLETIONS
+
+PAGE = (PROJECT / "docs" / "recipes.md").read_text(encoding="utf-8")
+FENCED = re.compile(r"^```(?:\w+ (\S+))?[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
+KEYS = "recipe"
+
+
+def sections() -> dict[str, list[tuple[str, str]]]:
+    """Return (what it is, its text) of every block that can be run, by the heading it stands under."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    blocks = list(FENCED.finditer(PAGE))
+    for block in blocks:
+        before = [heading for heading in HEADING.finditer(PAGE) if heading.start() < block.start()]
+        outside = [each for each in before if not any(b.start() < each.start() < b.end() for b in blocks)]
+        if block[1]:
+            found.setdefault(outside[-1][1], []).append((block[1], block[2]))
+    return found
+
+
+SECTIONS = sections()
+
+
+def merged(base: Any, more: Any) -> Any:
+    """Return ``base`` with the keys of ``more``: mappings are merged, everything else is replaced."""
+    if isinstance(base, dict) and isinstance(more, dict):
+        return base | {key: merged(base.get(key), value) for key, value in more.items()}
+    return more
+
+
+def scaffolded(root: Path, blocks: list[tuple[str, str]]) -> Recipe:
+    files = starter_files("shown", "2026-11-01")
+    files |= {name: text for name, text in blocks if name != KEYS}
+    recipe = parse(files["recipe.yaml"], file=Path("recipe.yaml")).value
+    for name, text in blocks:
+        if name == KEYS:
+            recipe = merged(recipe, parse(text, file=Path("recipes.md")).value)
+    files["recipe.yaml"] = yaml.safe_dump(recipe, sort_keys=False)
+    for path, text in files.items():
+        (root / "shown" / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / "shown" / path).write_text(text, encoding="utf-8")
+    return load_recipe(root / "shown")
+
+
+@pytest.mark.parametrize("provider", [COMPLETIONS, CHATS], ids=["completion", "chat"])
+@pytest.mark.parametrize("blocks", SECTIONS.values(), ids=SECTIONS)
+def test_what_a_section_shows_loads_and_can_be_planned(
+    tmp_path: Path, blocks: list[tuple[str, str]], provider: Provider
+) -> None:
+    recipe = scaffolded(tmp_path, blocks)
+    wanted = requests_for(recipe.model, owed(recipe.model))
+
+    plan = plan_attempt(recipe, provider, batch="2026-11-01", attempt=1, wanted=wanted)
+
+    assert plan.requests.height == sum(wanted.values())
+    assert RecipeModel.model_validate_json(recipe.canonical) == recipe.model
+
+
+def test_the_page_has_sections_that_can_be_run() -> None:
+    assert "Control axes" in SECTIONS
