@@ -69,6 +69,7 @@ class Choice:
     input_tokens: int | None
     output_tokens: int | None
     mean_logprob: float | None
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,17 +158,33 @@ def read_choice(body: bytes, mode: Mode) -> Choice:
     choice = _as(dict, choices[0])
     message = choice if mode == "completion" else _as(dict, choice.get("message"))
     refusal = _text(message.get("refusal"))
+    reasoning, text = thought_first(_text(message.get("text" if mode == "completion" else "content")))
     usage = document.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     return Choice(
-        text=_text(message.get("text" if mode == "completion" else "content")),
+        text=text,
         refusal=bool(refusal),
         finish_reason=_name(choice.get("finish_reason")),
         model=_name(document.get("model")),
         input_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
         mean_logprob=_mean_logprob(choice.get("logprobs")),
+        reasoning=_thought(message.get("reasoning_content")) or _thought(message.get("reasoning")) or reasoning,
     )
+
+
+def thought_first(text: str) -> tuple[str, str]:
+    """Part what a model thought aloud, ``<think>...</think>`` at the very beginning, from what it answered.
+
+    Example:
+        >>> thought_first("<think>Short.</think> A fine film.")
+        ('Short.', ' A fine film.')
+        >>> thought_first("A fine film.")
+        ('', 'A fine film.')
+    """
+    head, mark, answer = text.partition("</think>")
+    is_thought = bool(mark) and head.lstrip().startswith("<think>")
+    return (head.lstrip().removeprefix("<think>").strip(), answer) if is_thought else ("", text)
 
 
 def error_codes(body: bytes) -> frozenset[str]:
@@ -219,6 +236,11 @@ def _text(value: Any) -> str:
     if "\0" in text:
         raise MalformedAnswerError("NUL in the text")
     return text
+
+
+def _thought(value: Any) -> str:
+    """Return reasoning that is a text; of any other kind it is not worth losing the answer for."""
+    return value if isinstance(value, str) and "\0" not in value else ""
 
 
 def _name(value: Any) -> str | None:

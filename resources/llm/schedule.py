@@ -181,6 +181,7 @@ class Schedule:
             latency_s=latency_s,
             generated_at=datetime.now(UTC),
             tries=row.tries,
+            reasoning=choice.reasoning,
         )
         self._heard_at = time.monotonic()
         self._purse.pay(row.call, answer)
