@@ -38,6 +38,7 @@ slow: install-dev ## run the slow tests; having none is fine
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m slow || test $$? -eq 5
 
 bench: install-dev ## measure beside peers and limits (benchmarks/RESULTS.md)
+	$(PY) -m benchmarks.generation
 	$(PY) -m benchmarks.dagster_share
 
 browser: install-dev ## open the web UI's pages in a headless Chromium; without one, skip

@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,7 @@ class _Segment:
 
 def encode(request_id: str, answer: Answer) -> bytes:
     """Return the journal line of an answer: checksum, space, canonical JSON, newline."""
-    body = canonical_json({"request_id": request_id, "answer": asdict(answer)})
+    body = canonical_json({"request_id": request_id, "answer": vars(answer)})
     return _checksum(body) + b" " + body + b"\n"
 
 

@@ -201,7 +201,8 @@ def test_a_wait_beyond_the_deadline_is_not_waited_for(tmp_path: Path) -> None:
     with FakeOpenAI(Fault("rate_limited", retry_after="3600")) as server:
         found = generate(generator_at(server.base_url, tmp_path), calls(2))
 
-    assert reasons(found) == {(Outcome.QUARANTINED, QuarantineReason.RATE_LIMITED)}
+    assert reasons(found) == {(Outcome.NOT_SENT, QuarantineReason.RATE_LIMITED)}
+    assert found.stop.reason == QuarantineReason.RATE_LIMITED
     assert len(server.requests) == 2
 
 

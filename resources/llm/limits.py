@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from resources.llm.answers import Fault
 from synth_assets.domain.ports import Answer, Call, Provider
@@ -37,20 +37,29 @@ class Patience:
     backoff_s: float = 0.5
 
 
-@dataclass
+@dataclass(slots=True)
 class Row:
-    """A call on its way; ``places`` are the indices of the plan that share it, ``fault`` what its last try met."""
+    """A call on its way.
+
+    Attributes:
+        places: indices of the plan that share it.
+        tries: HTTP requests made for it.
+        excused: those of them that a limit on all requests refused.
+        deadline_at: when its time is up; None before its first try, and after an excused one.
+        fault: what its last try met.
+    """
 
     call: Call
     places: list[int]
     tries: int = 0
+    excused: int = 0
     first_try_at: float = 0.0
-    deadline_at: float = 0.0
+    deadline_at: float | None = None
     fault: Fault | None = None
-    rng: random.Random = field(default_factory=random.Random)
 
-    def __post_init__(self) -> None:
-        self.rng = random.Random(self.call.seed)  # noqa: S311 - jitter, reproducible
+    def jitter(self) -> float:
+        """Return a number from 0 to 1 that is its own for each try, and the same in every run."""
+        return random.Random(self.call.seed + self.tries).random()  # noqa: S311 - spreads waits, keeps no secret
 
 
 @dataclass

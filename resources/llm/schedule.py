@@ -1,11 +1,17 @@
 """The scheduler: which call is sent when, how often, and when the whole run stops.
 
 One dispatcher starts one task per try. A slot is held while a try is on the wire and no longer: a row that waits
-for its Retry-After or for the journal leaves it to another.
+for its Retry-After or for the journal leaves it to another. A refusal is the row's own until `pace` finds a limit on
+all requests behind it; then it costs the row neither a try nor its time, because no other row would have fared better.
+
+Nobody waits for a Retry-After that is longer than a call may take. A row that would have to is left unsent, and the run
+goes on without it; if the limit is everybody's, or nothing was answered for that long, the run stops. Nothing is
+quarantined for it: the next run of the same command goes on.
 """
 
 import asyncio
 import heapq
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,11 +21,15 @@ from typing import Protocol
 from resources.journal import Journal
 from resources.llm.answers import Choice, Fault, ending_of
 from resources.llm.limits import STOPS, Patience, Purse, Row
+from resources.llm.pace import Pace
 from synth_assets.domain.ports import Answer, Call, Ending, Stop
 from synth_assets.errors import StoppedError
 from synth_assets.vocabulary import Outcome, QuarantineReason
 
 MAX_BACKOFF_S = 60.0
+
+SPREAD = 0.1
+"""Share of a Retry-After by which rows are spread that got it at the same time."""
 
 
 class Sender(Protocol):
@@ -64,13 +74,16 @@ class Schedule:
         self._tasks: set[asyncio.Task[None]] = set()
         self._on_wire: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._heard_at = float("-inf")
+        self._pace = Pace()
+        self._postponed: tuple[QuarantineReason, float] | None = None
+        self._heard_at = self._answered_at = -math.inf
         self._crash: BaseException | None = None
         self.stop: Stop | None = None
         self.paid_now = 0
 
     async def run(self) -> None:
         """Return when every row ended, or when a stop came and what was on the wire is settled."""
+        self._answered_at = time.monotonic()
         try:
             while self.stop is None and self._crash is None and (self._fresh or self._waiting or self._tasks):
                 self._wake.clear()
@@ -79,6 +92,8 @@ class Schedule:
                     await self._next_event(is_held=is_held)
             while self._tasks and self._crash is None:
                 await asyncio.wait(self._tasks)
+            if self._postponed is not None:
+                self._halt_until(*self._postponed)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -99,13 +114,20 @@ class Schedule:
     def _halt_for(self, reason: QuarantineReason) -> None:
         self.halt(Stop(reason, self._where, STOPS[reason]))
 
+    def _halt_until(self, reason: QuarantineReason, due: float) -> None:
+        wait_s = max(1, math.ceil(due - time.monotonic()))
+        fix = f"the provider asks to wait for {wait_s:,} s; run the same command again then"
+        self.halt(Stop(reason, self._where, fix))
+
     def _fill(self) -> bool:
         """Start tries while there are slots and rows; return whether money on the wire holds the next one back."""
         while self.stop is None and len(self._on_wire) < self._patience.concurrency:
+            if self._pace.opens_at() > time.monotonic():
+                return False
             row = self._next_row()
             if row is None:
                 return False
-            if row.fault is not None and time.monotonic() >= row.deadline_at:
+            if row.fault is not None and row.deadline_at is not None and time.monotonic() >= row.deadline_at:
                 self._give_up(row, row.fault)  # no slot was free in time
                 continue
             if not self._purse.allows(row.call, len(self._on_wire)):
@@ -113,7 +135,7 @@ class Schedule:
                 if not self._on_wire:
                     self._halt_for(QuarantineReason.BUDGET_SPENT)
                 return True
-            task = asyncio.create_task(self._try(row))
+            task = asyncio.create_task(self._try(row, self._pace.sent(time.monotonic())))
             self._tasks.add(task)
             self._on_wire.add(task)
             task.add_done_callback(self._finished)
@@ -128,8 +150,9 @@ class Schedule:
     async def _next_event(self, *, is_held: bool) -> None:
         """Wait until a try ended, a wait is over or somebody interrupts; one timer, however many rows wait."""
         timer = None
-        if self._waiting and not is_held and len(self._on_wire) < self._patience.concurrency:
-            delay = max(0.0, self._waiting[0][0] - time.monotonic())
+        if (self._waiting or self._fresh) and not is_held and len(self._on_wire) < self._patience.concurrency:
+            due = self._pace.opens_at() if self._fresh else max(self._waiting[0][0], self._pace.opens_at())
+            delay = max(0.0, due - time.monotonic())
             timer = asyncio.get_running_loop().call_later(delay, self._wake.set)
         await self._wake.wait()
         if timer is not None:
@@ -145,10 +168,10 @@ class Schedule:
         elif error is not None:
             self._crash = error
 
-    async def _try(self, row: Row) -> None:
+    async def _try(self, row: Row, number: int) -> None:
         task = asyncio.current_task()
         started = time.monotonic()
-        if row.tries == 0:
+        if row.deadline_at is None:
             row.first_try_at, row.deadline_at = started, started + self._patience.deadline_s
         row.tries += 1
         try:
@@ -163,7 +186,7 @@ class Schedule:
             self._on_wire.discard(task)
             self._wake.set()
         if isinstance(found, Fault):
-            self._fail(row, found)
+            self._fail(row, found, number)
         else:
             await self._keep(row, found, latency_s=time.monotonic() - started)
 
@@ -183,26 +206,42 @@ class Schedule:
             tries=row.tries,
             reasoning=choice.reasoning,
         )
-        self._heard_at = time.monotonic()
+        self._heard_at = self._answered_at = time.monotonic()
         self._purse.pay(row.call, answer)
         await self._journal.append(row.call.request_id, answer)
         self.paid_now += 1
         self._ended(row, ending_of(row.call.request_id, answer))
 
-    def _fail(self, row: Row, fault: Fault) -> None:
+    def _fail(self, row: Row, fault: Fault, number: int) -> None:
         """Stop the run, try the row again later, or give it up."""
+        now = time.monotonic()
         if fault.reason not in (QuarantineReason.CONNECTION_FAILED, QuarantineReason.DEADLINE_EXCEEDED):
-            self._heard_at = time.monotonic()
+            self._heard_at = now
         if fault.is_stop:
             self._halt_for(fault.reason)
+        if fault.reason == QuarantineReason.RATE_LIMITED and self._pace.refused(number, now, fault.wait_s or 0.0):
+            self._excuse(row, fault, now)
         if self.stop is not None and (fault.is_passing or fault.is_stop):
             return  # not sent again: its outcome stays open
-        row.fault = fault
-        due = time.monotonic() + self._wait_s(row, fault)
-        if fault.is_passing and row.tries < self._patience.max_tries and due < row.deadline_at:
+        row.fault = fault if row.deadline_at is not None else None
+        due = now + self._wait_s(row, fault)
+        if fault.wait_s is not None and fault.wait_s > self._patience.deadline_s:
+            self._postponed = (fault.reason, now + fault.wait_s)
+        elif self._may_try_again(row, fault, due):
             heapq.heappush(self._waiting, (due, row.places[0], row))
         else:
             self._give_up(row, fault)
+
+    def _excuse(self, row: Row, fault: Fault, now: float) -> None:
+        """Forget a refusal that met everybody; stop if the limit outlasts what a call may take."""
+        row.excused += 1
+        row.deadline_at = None
+        if max(self._pace.opens_at() - now, now - self._answered_at) > self._patience.deadline_s:
+            self._halt_until(fault.reason, self._pace.opens_at())
+
+    def _may_try_again(self, row: Row, fault: Fault, due: float) -> bool:
+        is_in_time = row.deadline_at is None or due < row.deadline_at
+        return fault.is_passing and row.tries - row.excused < self._patience.max_tries and is_in_time
 
     def _give_up(self, row: Row, fault: Fault) -> None:
         """Quarantine the row, unless nobody answered anybody since its first try: then it is not this row's fault."""
@@ -216,5 +255,5 @@ class Schedule:
         """What the provider asks for, else a doubling wait; both spread so that rows do not come back together."""
         backoff: float = min(MAX_BACKOFF_S, self._patience.backoff_s * 2 ** (row.tries - 1))
         if fault.wait_s is None:
-            return backoff * row.rng.uniform(0.5, 1.0)
-        return fault.wait_s + min(backoff, 0.1 * fault.wait_s + self._patience.backoff_s) * row.rng.random()
+            return backoff * (1.0 + row.jitter()) / 2
+        return fault.wait_s + (SPREAD * fault.wait_s or backoff) * row.jitter()

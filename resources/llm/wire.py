@@ -12,11 +12,23 @@ import openai
 import orjson
 
 from resources.llm.answers import Reply
+from resources.llm.direct import DirectClient
 from resources.llm.provider import Address
-from resources.llm.transport import Transport
 from synth_assets.domain.ports import Call, Provider
 
 LLAMA_ONLY = frozenset({"min_p", "top_k", "cache_prompt", "n_probs", "id_slot"})
+
+OMITTED = {"x-stainless-retry-count": openai.Omit(), "x-stainless-read-timeout": openai.Omit()}
+"""Headers that are never sent; the SDK would format them for every request."""
+
+SETTLED = {
+    "params": {},
+    "max_retries": 0,
+    "timeout": None,
+    "security": {"bearer_auth": True},
+    "post_parser": openai.NOT_GIVEN,
+}
+"""Options of every request: the SDK copies the default of each one that is not given, deeply."""
 
 
 def body_of(call: Call, provider: Provider) -> bytes:
@@ -52,10 +64,10 @@ class Wire:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.address = address
         self._provider = provider
-        self._path = "/chat/completions" if provider.mode == "chat" else "/completions"
-        http = httpx2.AsyncClient(transport=Transport(), trust_env=False, follow_redirects=False)
+        # A whole address is parsed once, a path is parsed, merged and parsed again.
+        self._url = address.base_url + ("/chat/completions" if provider.mode == "chat" else "/completions")
         self._client = openai.AsyncOpenAI(
-            api_key=address.api_key, base_url=address.base_url, max_retries=0, http_client=http
+            api_key=address.api_key, base_url=address.base_url, max_retries=0, http_client=DirectClient()
         )
 
     async def post(self, call: Call) -> Reply:
@@ -65,10 +77,10 @@ class Wire:
             NotConnectedError, BrokenError, OversizedError: there is no reply to read.
         """
         # The SDK's own option `idempotency_key` sets no header for this client.
-        headers = {"Content-Type": "application/json", "Idempotency-Key": call.call_id}
+        options = {**SETTLED, "headers": {**OMITTED, "Idempotency-Key": call.call_id}}
         try:
             response = await self._client.post(
-                self._path, content=body_of(call, self._provider), cast_to=httpx2.Response, options={"headers": headers}
+                self._url, content=body_of(call, self._provider), cast_to=httpx2.Response, options=options
             )
         except openai.APIStatusError as error:
             response = error.response

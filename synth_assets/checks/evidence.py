@@ -90,6 +90,19 @@ def read_evidence(lake: Lake, model: RecipeModel, batch: str, *, protected: tupl
     )
 
 
+def read_generated(lake: Lake, model: RecipeModel, batch: str) -> Evidence:
+    """Return what the gates of `generated` look at; assessments, decisions and texts come later and stay empty."""
+    here = {"dataset": model.dataset, "batch": batch}
+    return Evidence(
+        model=model,
+        batch=lake.read("batches", **here).row(0, named=True),
+        templates=lake.read("prompt_templates", dataset=model.dataset),
+        requests=lake.read("requests", **here),
+        generations=lake.read("generations", **here),
+        samples=lake.read("samples", **here),
+    )
+
+
 def texts_of(lake: Lake, **equals: Any) -> pl.DataFrame:
     """Return all text of stored samples as a person would read it, columns sample_id, text, one row per sample."""
     stored = fields_of(lake, **equals)

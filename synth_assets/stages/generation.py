@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from synth_assets.checks.evidence import Evidence, read_evidence
+from synth_assets.checks.evidence import Evidence, read_generated
 from synth_assets.checks.gates import judge
 from synth_assets.domain import fingerprints
 from synth_assets.domain.conversations import Conversations, Step
@@ -127,8 +127,8 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
         RefusedError: nothing was planned, or the plan addresses another model.
     """
     read = work.written_by(Stage.GENERATION_PLAN)
-    batch = work.row()
-    evidence = read_evidence(work.lake, work.recipe.model, work.batch, protected=())
+    evidence = read_generated(work.lake, work.recipe.model, work.batch)
+    batch = evidence.batch
     if batch["open_attempt"] is None:
         return finish_generated(work, evidence, read=read)
     requests = evidence.requests.filter(pl.col("attempt") == batch["open_attempt"]).sort("ordinal")
