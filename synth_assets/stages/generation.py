@@ -1,6 +1,7 @@
 """The two stages that may pay: opening an attempt, and working it off."""
 
 import math
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import polars as pl
 
 from synth_assets.checks.evidence import Evidence, read_generated
 from synth_assets.checks.gates import judge
+from synth_assets.checks.verdict import prepare
 from synth_assets.domain import fingerprints
 from synth_assets.domain.conversations import Conversations, Step
 from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts, draft
@@ -158,6 +160,7 @@ def _work_off(
 ) -> tuple[Stop | None, int]:
     """Ask wave after wave until nothing follows any more; return the stop there was, and the calls paid now."""
     paid_now = 0
+    threading.Thread(target=prepare, daemon=True).start()
     while conversations.wave:
         endings = generator.generate(
             conversations.wave,
