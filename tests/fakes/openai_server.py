@@ -98,6 +98,7 @@ class _Reply:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    is_written: bool = False
 
 
 class FakeOpenAI:
@@ -145,14 +146,17 @@ class FakeOpenAI:
     async def _serve(self) -> None:
         self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
         self._handlers: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", self._port, limit=2**24, backlog=1024)
-        self._port = server.sockets[0].getsockname()[1]
+        await self._listen()
+        self._port = self._server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._closing.wait()
-        server.close()
+        self._server.close()
         for handler in self._handlers:
             handler.cancel()
         await asyncio.gather(*self._handlers, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._connection, "127.0.0.1", self._port, limit=2**24, backlog=1024)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -180,7 +184,7 @@ class FakeOpenAI:
             self.in_flight -= 1
         if reply is None:
             return False
-        writer.write(_encode(reply))
+        writer.write(b"" if reply.is_written else _encode(reply))
         await writer.drain()
         return True
 
