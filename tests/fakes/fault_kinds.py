@@ -184,7 +184,7 @@ STATUSES = [
         times=1,
         is_heavy=True,
     ),
-    Kind("500 with half its body, once", Script(http("500 Oops", error(), length=9999), "close"), SECOND_TRY, times=1),
+    Kind("500 with half its body, always", Script(http("500 Oops", error(), length=9999), "close"), FAILING),
     Kind("502 with a web page, once", Script(http("502 Bad", b"<html>" + CANARY.encode())), SECOND_TRY, times=1),
     Kind("503 with Retry-After, once", refusal("503 Busy", "Retry-After: 0.2"), SECOND_TRY, times=1, asked_s=0.2),
     Kind("504, always", refusal("504 Late"), FAILING),
@@ -253,7 +253,7 @@ REDIRECTS = [
         quarantined(QuarantineReason.NOT_FOUND),
     )
     for status in (301, 307, 308)
-    for place, to in ((" on the same host", "/v1/elsewhere"), (" to another host", "{other}"))
+    for place, to in ((" on the same host", "/v1/chat/completions"), (" to another host", "{other}/chat/completions"))
 ]
 BODIES = [
     Kind("an empty body", whole(b""), MALFORMED),

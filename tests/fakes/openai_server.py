@@ -114,6 +114,8 @@ class FakeOpenAI:
         self.faults = list(faults)
         self.requests: list[Request] = []
         self.in_flight = self.most_in_flight = 0
+        self.heard = 0
+        """Requests of any method to any path."""
         self.arrived = threading.Event()
         self._port, self._state = port, state
         self._seen: Counter[str] = Counter()
@@ -176,6 +178,7 @@ class FakeOpenAI:
         method, path, _ = head[0].split(" ", 2)
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
+        self.heard += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
