@@ -6,6 +6,7 @@ from collections.abc import Callable
 import orjson
 import polars as pl
 
+from synth_assets.checks.evidence import Evidence
 from synth_assets.domain.conversations import Conversations, Step
 from synth_assets.domain.ports import Endings, Generator, Provider, Stop
 from synth_assets.errors import RefusedError
@@ -72,3 +73,12 @@ def planned_templates(
         template = Template.model_validate({**stored, "file": work.recipe.folder / "prompts" / f"{name}.md"})
         found[name, version] = Step(template, row["template_sha256"])
     return found
+
+
+def money_left(work: Work, evidence: Evidence, attempt: int) -> float | None:
+    """Return the budget minus what other attempts cost; what this one already paid is counted by the journal."""
+    budget = work.recipe.model.batch.budget_usd
+    if budget is None:
+        return None
+    earlier = evidence.generations.filter(pl.col("attempt") != attempt)["cost_usd"].sum()
+    return max(0.0, budget - float(earlier or 0.0))

@@ -16,7 +16,7 @@ from synth_assets.domain.planning import PROMPTS_SCHEMA, owed, plan_attempt, req
 from synth_assets.domain.ports import Generator, Provider, Stop
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
-from synth_assets.stages.asking import planned_templates, work_off
+from synth_assets.stages.asking import money_left, planned_templates, work_off
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.stages.work import Finished, Work, Written
@@ -140,7 +140,7 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
         task_type=work.recipe.model.task_type,
         provider=generator.provider,
     )
-    money = _money_left(work, evidence, batch["open_attempt"])
+    money = money_left(work, evidence, batch["open_attempt"])
     stop, paid_now = work_off(work, conversations, generator, money_usd=money, progress=progress)
     price = generator.provider.price
     drafts = draft(requests, conversations.in_plan_order, model=work.recipe.model, price=price)
@@ -220,15 +220,6 @@ def _refuse_other_model(work: Work, requests: pl.DataFrame, provider: Provider) 
         where=f"{work.recipe.dataset}/generated, partition {work.batch}",
         fix="set SYNTH_LLM_BASE_URL and SYNTH_LLM_MODEL as they were, or open a new attempt with --regenerate",
     )
-
-
-def _money_left(work: Work, evidence: Evidence, attempt: int) -> float | None:
-    """Budget minus what earlier attempts cost; what this one already paid is counted by the journal."""
-    budget = work.recipe.model.batch.budget_usd
-    if budget is None:
-        return None
-    earlier = evidence.generations.filter(pl.col("attempt") != attempt)["cost_usd"].sum()
-    return max(0.0, budget - float(earlier or 0.0))
 
 
 def _stopped(stop: Stop | None) -> SynthError | None:
