@@ -1,7 +1,8 @@
-"""The journal: every paid answer on disk before it is used.
+"""The journal: every paid answer on disk before it is used, and every call that ended without one.
 
 One append-only segment per process under ``<home>/journal/<dataset>/<batch>/``; a line is a checksum and the canonical
-JSON of one answer. Which answers are worth keeping and what they mean is decided in `resources.llm`.
+JSON of one answer, or of how a call ended that brought none. What is worth keeping and what it means is decided in
+`resources.llm`.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ import orjson
 from synth_assets.canonical import canonical_json
 from synth_assets.domain.ports import Answer
 from synth_assets.errors import IntegrityError, StoppedError, UsageError
+from synth_assets.vocabulary import QuarantineReason
 
 GROUP_RECORDS = 32
 """Records that share one fdatasync at most; more gave no gain."""
@@ -35,24 +37,40 @@ _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 @dataclass(frozen=True)
-class _Item:
+class Failure:
+    """How a call ended for good that brought no answer of use.
+
+    Attributes:
+        reason: what it is quarantined with.
+        tries: HTTP requests made for it.
+    """
+
     call_id: str
-    answer: Answer
+    reason: QuarantineReason
+    tries: int
+
+
+Record = Answer | Failure
+
+
+@dataclass(frozen=True)
+class _Item:
+    record: Record
     line: bytes
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[None]
+    loop: asyncio.AbstractEventLoop | None
+    done: asyncio.Future[None] | None
 
 
 class Journal:
-    """The paid answers of one batch: those of earlier processes to read, those of this one to append.
+    """How the calls of one batch ended: those of earlier processes to read, those of this one to append.
 
     A record counts from the moment it is on disk; `get` never returns one that is not. The segment is written by a
     thread of its own, so the event loop never waits for the disk.
     """
 
-    def __init__(self, folder: Path, answers: dict[str, Answer]) -> None:
+    def __init__(self, folder: Path, records: dict[str, Record]) -> None:
         self._folder = folder
-        self._answers = answers
+        self._records = records
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._failure: StoppedError | None = None
@@ -72,33 +90,40 @@ class Journal:
                     f"{name!r} cannot name a folder", where="the journal", fix="use letters, digits, - and _"
                 )
         folder = home / "journal" / dataset / batch
-        answers: dict[str, Answer] = {}
+        records: dict[str, Record] = {}
         for segment in sorted(folder.glob("*.jsonl")):
-            for call_id, answer in _read(segment):
-                answers.setdefault(call_id, answer)
-        return cls(folder, answers)
+            for record in _read(segment):
+                records.setdefault(record.call_id, record)
+        return cls(folder, records)
 
-    def get(self, call_id: str) -> Answer | None:
-        """Return the answer paid for this call, None if none is on disk."""
-        return self._answers.get(call_id)
+    def get(self, call_id: str) -> Record | None:
+        """Return how this call ended, None if nothing about it is on disk."""
+        return self._records.get(call_id)
 
-    async def append(self, request_id: str, answer: Answer) -> None:
-        """Return when the answer is on disk; of several answers to one call the first stays.
+    async def append(self, request_id: str, record: Record) -> None:
+        """Return when the record is on disk; of several records of one call the first stays.
 
         Raises:
             StoppedError: it could not be written; nothing that was on disk is lost.
         """
         if self._failure is not None:
             raise self._failure
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._enqueue(_Item(record, encode(request_id, record), loop, done))
+        await done
+
+    def note(self, request_id: str, failure: Failure) -> None:
+        """Append a call that cost nothing; on disk when the journal is closed, unless the disk is full."""
+        self._enqueue(_Item(failure, encode(request_id, failure), None, None))
+
+    def _enqueue(self, item: _Item) -> None:
         if self._is_closed:
             raise RuntimeError("append to a closed journal")
         if self._writer is None:
             self._writer = threading.Thread(target=self._write_groups, name="journal", daemon=True)
             self._writer.start()
-        loop = asyncio.get_running_loop()
-        item = _Item(answer.call_id, answer, encode(request_id, answer), loop, loop.create_future())
         self._queue.put(item)
-        await item.done
 
     def close(self) -> None:
         """Write what is still queued and close the segment; may be called twice."""
@@ -119,7 +144,7 @@ class Journal:
                 self._failure = _disk_stop(error, self._folder)
             if self._failure is None:
                 for item in group:
-                    self._answers.setdefault(item.call_id, item.answer)
+                    self._records.setdefault(item.record.call_id, item.record)
             _settle(group, self._failure)
         if segment is not None:
             segment.close()
@@ -171,18 +196,23 @@ class _Segment:
         os.close(self._file)
 
 
-def encode(request_id: str, answer: Answer) -> bytes:
-    """Return the journal line of an answer: checksum, space, canonical JSON, newline."""
-    body = canonical_json({"request_id": request_id, "answer": vars(answer)})
+def encode(request_id: str, record: Record) -> bytes:
+    """Return the journal line of a record: checksum, space, canonical JSON, newline."""
+    kind = "answer" if isinstance(record, Answer) else "failure"
+    body = canonical_json({"request_id": request_id, kind: vars(record)})
     return _checksum(body) + b" " + body + b"\n"
 
 
-def decode(line: bytes) -> Answer | None:
-    """Return the answer of a journal line, None if the line is not what was written."""
+def decode(line: bytes) -> Record | None:
+    """Return the record of a journal line, None if the line is not what was written."""
     checksum, _, body = line.rstrip(b"\n").partition(b" ")
     if not line.endswith(b"\n") or _checksum(body) != checksum:
         return None
-    fields: dict[str, Any] = orjson.loads(body)["answer"]
+    document = orjson.loads(body)
+    if "failure" in document:
+        failure = document["failure"]
+        return Failure(**failure | {"reason": QuarantineReason(failure["reason"])})
+    fields: dict[str, Any] = document["answer"]
     logprob = fields["mean_logprob"]
     fields["mean_logprob"] = None if logprob is None else float(logprob)
     fields["latency_s"] = float(fields["latency_s"])
@@ -190,14 +220,14 @@ def decode(line: bytes) -> Answer | None:
     return Answer(**fields)
 
 
-def _read(segment: Path) -> list[tuple[str, Answer]]:
+def _read(segment: Path) -> list[Record]:
     """Read a segment; broken lines are forgiven only where no whole line follows, as a crash leaves them."""
-    records: list[tuple[str, Answer]] = []
+    records: list[Record] = []
     broken: int | None = None
     with segment.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            answer = decode(line)
-            if answer is None:
+            record = decode(line)
+            if record is None:
                 broken = broken or number
             elif broken is not None:
                 raise IntegrityError(
@@ -206,7 +236,7 @@ def _read(segment: Path) -> list[tuple[str, Answer]]:
                     fix="restore the segment from a backup; without one, delete that line and its answer is paid again",
                 )
             else:
-                records.append((answer.call_id, answer))
+                records.append(record)
     return records
 
 
@@ -232,8 +262,8 @@ def _disk_stop(error: OSError, folder: Path) -> StoppedError:
 
 def _settle(group: list[_Item], failure: StoppedError | None) -> None:
     """Tell the waiting coroutines, one wake-up per event loop and group."""
-    for loop in {item.loop for item in group}:
-        futures = [item.done for item in group if item.loop is loop]
+    for loop in {item.loop for item in group if item.loop is not None}:
+        futures = [item.done for item in group if item.loop is loop and item.done is not None]
         with suppress(RuntimeError):  # the loop was closed while the group was written: nobody waits any more
             loop.call_soon_threadsafe(_resolve, futures, failure)
 

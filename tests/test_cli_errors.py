@@ -162,8 +162,7 @@ def test_every_stop_leaves_the_attempt_open_and_nothing_journaled_is_paid_again(
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("server_error", "server_error"),
-        pytest.param("malformed", "malformed_answer", marks=pytest.mark.slow),
+        ("malformed", "malformed_answer"),
         pytest.param("bad_request", "bad_request", marks=pytest.mark.slow),
     ],
 )
@@ -181,6 +180,22 @@ def test_a_provider_that_answers_nothing_costs_one_attempt_and_the_next_command_
 
     assert (green.code, green.facts["attempts"]) == (0, 2), green.err
     assert green.facts["sums"]["requests"]["holds"]
+    assert set(provider.paid_calls.values()) == {1}
+
+
+@pytest.mark.slow
+def test_an_outage_costs_no_attempt(tmp_path: Path) -> None:
+    with ChatProvider(Fault("server_error")) as provider:
+        home = Home(tmp_path / "home", provider.base_url, tiny(tmp_path, **FEW_TRIES))
+
+        said = home.call(*RUN, "--json")
+        assert paragraph(said, 1) == "generation stopped: unreachable; every finished answer is kept"
+        assert "not one call was answered (18 server_error)" in said.err
+        assert (said.facts["open_attempt"], said.facts["not_sent"]) == (1, 18)
+        provider.faults = []
+        green = home.call(*RUN, "--json")
+
+    assert (green.code, green.facts["attempts"]) == (0, 1), green.err
     assert set(provider.paid_calls.values()) == {1}
 
 

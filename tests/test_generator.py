@@ -198,10 +198,11 @@ def test_a_row_that_waits_leaves_its_slot_to_others(tmp_path: Path) -> None:
 
 
 def test_a_wait_beyond_the_deadline_is_not_waited_for(tmp_path: Path) -> None:
-    with FakeOpenAI(Fault("rate_limited", retry_after="3600")) as server:
+    with FakeOpenAI(Fault("rate_limited", at={1}, retry_after="3600")) as server:
         found = generate(generator_at(server.base_url, tmp_path), calls(2))
 
-    assert reasons(found) == {(Outcome.NOT_SENT, QuarantineReason.RATE_LIMITED)}
+    assert sorted(ending.reason or "" for ending in found.endings) == ["", QuarantineReason.RATE_LIMITED]
+    assert found.endings[0].outcome == Outcome.NOT_SENT
     assert found.stop.reason == QuarantineReason.RATE_LIMITED
     assert len(server.requests) == 2
 
@@ -217,11 +218,12 @@ def test_a_call_ends_at_its_deadline_even_if_bytes_keep_coming(tmp_path: Path, k
 def test_a_row_that_gets_no_slot_before_its_deadline_keeps_the_reason_of_its_last_try(tmp_path: Path) -> None:
     serial = replace(PATIENT, concurrency=1, deadline_s=0.25)
     with FakeOpenAI(Fault("rate_limited", at={1}, retry_after="0.01"), Fault("hang", at={2})) as server:
-        found = generate(generator_at(server.base_url, tmp_path, patience=serial), calls(2))
+        found = generate(generator_at(server.base_url, tmp_path, patience=serial), calls(3))
 
     assert [(ending.reason, ending.tries) for ending in found.endings] == [
         (QuarantineReason.RATE_LIMITED, 1),
         (QuarantineReason.DEADLINE_EXCEEDED, 1),
+        (None, 1),
     ]
 
 
@@ -326,6 +328,19 @@ def test_a_budget_is_never_exceeded_and_used_up_before_it_stops(tmp_path: Path) 
     assert part.stop.reason == QuarantineReason.BUDGET_SPENT
     assert limit - 2 * max(cost) < spent <= limit
     assert {e.reason for e in part.endings if e.outcome == Outcome.NOT_SENT} == {QuarantineReason.BUDGET_SPENT}
+
+
+def test_a_resumed_run_counts_what_was_paid_before(tmp_path: Path) -> None:
+    with FakeOpenAI(Fault("malformed", every=5)) as server:
+        whole = generate(generator_at(server.base_url, tmp_path / "a"), calls(20))
+        cost = [CHAT.price.of(e.answer.input_tokens, e.answer.output_tokens) for e in whole.endings if e.answer]
+        first = generate(generator_at(server.base_url, tmp_path / "b"), calls(20), limit_usd=sum(cost) / 2)
+        sent = len(server.requests)
+        second = generate(generator_at(server.base_url, tmp_path / "b"), calls(20), limit_usd=sum(cost) / 2)
+
+    assert first.stop.reason == second.stop.reason == QuarantineReason.BUDGET_SPENT
+    assert len(server.requests) == sent
+    assert second.endings == first.endings
 
 
 def test_a_budget_without_a_price_sends_nothing(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from resources import journal as journal_module
-from resources.journal import Journal, decode, encode
+from resources.journal import Failure, Journal, decode, encode
 from synth_assets.domain.ports import Answer
 from synth_assets.errors import IntegrityError, StoppedError, UsageError
+from synth_assets.vocabulary import QuarantineReason
 
 WRITER = """
 import asyncio, sys
@@ -75,6 +76,17 @@ def segments(home: Path) -> list[Path]:
 
 def test_an_answer_comes_back_exactly_as_it_was_written() -> None:
     assert decode(encode("r0", ANSWER)) == ANSWER
+
+
+def test_a_failure_comes_back_as_it_was_noted_and_is_on_disk_when_the_journal_is_closed(tmp_path: Path) -> None:
+    failure = Failure("c9", QuarantineReason.BAD_REQUEST, tries=2)
+    journal = open_journal(tmp_path)
+
+    journal.note("r9", failure)
+    journal.close()
+
+    assert decode(encode("r9", failure)) == failure
+    assert open_journal(tmp_path).get("c9") == failure
 
 
 def test_an_answer_is_on_disk_when_append_returns(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import yaml
 from resources.places import PROJECT
 from synth_assets.cli.starter import starter_files
 from synth_assets.domain.planning import owed, plan_attempt, requests_for
-from synth_assets.domain.ports import Provider
 from synth_assets.recipe import Recipe, RecipeModel, load_recipe
 from synth_assets.recipe.strict_yaml import parse
 from tests.fakes.recipes import CHATS, COMPLETIONS

@@ -4,6 +4,7 @@ Pure: bytes and values in, values out. Nothing of a reply is trusted, and no tex
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,10 @@ T = TypeVar("T")
 
 MAX_TOKENS_BELIEVED = 2**31
 MAX_NAME = 200
-"""Characters of a model's name or a finish reason; longer ones are not believed."""
+"""Characters of a model's name; a longer one is not believed."""
+
+WORD = re.compile(r"[A-Za-z_]{1,40}")
+"""A finish reason: one word, kept for ever; a sentence has no place there."""
 
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 FILTER_CODES = frozenset({"content_filter", "content_policy_violation"})
@@ -81,6 +85,7 @@ class Fault:
         is_passing: whether another try may help.
         is_stop: whether no other call would fare better.
         is_sent: False when the request never left, so nothing can have been paid.
+        is_paid: whether the provider answered, so that the call is paid although its answer is of no use.
         wait_s: what the provider asked for before the next try, in seconds.
     """
 
@@ -88,7 +93,12 @@ class Fault:
     is_passing: bool = False
     is_stop: bool = False
     is_sent: bool = True
+    is_paid: bool = False
     wait_s: float | None = None
+
+
+UNREADABLE = Fault(QuarantineReason.MALFORMED_ANSWER, is_paid=True)
+"""An answer came, and nothing can be read from it; the next one to the same call would be paid as well."""
 
 
 def meaning(reply: Reply, mode: Mode, *, now: datetime) -> Choice | Fault:
@@ -97,7 +107,7 @@ def meaning(reply: Reply, mode: Mode, *, now: datetime) -> Choice | Fault:
         try:
             return read_choice(reply.body, mode)
         except MalformedAnswerError:
-            return Fault(QuarantineReason.MALFORMED_ANSWER)
+            return UNREADABLE
     return _fault(reply, now)
 
 
@@ -122,8 +132,10 @@ def _fault(reply: Reply, now: datetime) -> Fault:
     codes = error_codes(reply.body)
     if reply.status == HTTPStatus.PAYMENT_REQUIRED or codes & QUOTA_CODES:
         return Fault(QuarantineReason.QUOTA_EXHAUSTED, is_stop=True)
-    if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+    if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and not codes & FILTER_CODES:
         return Fault(QuarantineReason.UNAUTHORIZED, is_stop=True)
+    if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+        return UNREADABLE
     reason = _reason(reply.status, codes)
     if reason in (QuarantineReason.RATE_LIMITED, QuarantineReason.SERVER_ERROR):
         return Fault(reason, is_passing=True, wait_s=retry_after(reply.headers, now=now))
@@ -135,7 +147,6 @@ def _reason(status: int, codes: frozenset[str]) -> QuarantineReason:
         (status == HTTPStatus.TOO_MANY_REQUESTS, QuarantineReason.RATE_LIMITED),
         (status in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR, QuarantineReason.SERVER_ERROR),
         (bool(codes & FILTER_CODES), QuarantineReason.CONTENT_FILTER),
-        (status < HTTPStatus.MULTIPLE_CHOICES, QuarantineReason.MALFORMED_ANSWER),
         # Redirects are not followed: they would post the prompt to another place. The address is wrong.
         (status == HTTPStatus.NOT_FOUND or status < HTTPStatus.BAD_REQUEST, QuarantineReason.NOT_FOUND),
     )
@@ -164,7 +175,7 @@ def read_choice(body: bytes, mode: Mode) -> Choice:
     return Choice(
         text=text,
         refusal=bool(refusal),
-        finish_reason=_name(choice.get("finish_reason")),
+        finish_reason=_word(choice.get("finish_reason")),
         model=_name(document.get("model")),
         input_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
@@ -245,6 +256,10 @@ def _thought(value: Any) -> str:
 
 def _name(value: Any) -> str | None:
     return value if isinstance(value, str) and len(value) <= MAX_NAME and value.isprintable() else None
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) and WORD.fullmatch(value) else None
 
 
 def _count(value: Any) -> int | None:

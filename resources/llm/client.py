@@ -74,10 +74,11 @@ class OpenAIGenerator:
             if ledger.open_rows:
                 with interruptible(run.interrupt):
                     run_async(lambda: run.work(spend_limit_usd))
+            stop = ledger.conclude(run.stop, where=run.where)
         finally:
             journal.close()
             self._endpoint.close()
-        return ledger.endings(run.stop, paid_now=run.paid_now)
+        return ledger.endings(stop, paid_now=run.paid_now)
 
     def close(self) -> None:
         """Let go of the endpoint; the embedded server ends by itself once nobody needs it."""

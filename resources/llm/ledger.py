@@ -1,10 +1,11 @@
 """The endings of a plan as they come in: from the journal, from the network, or not at all."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from resources.journal import Journal
+from resources.journal import Failure, Journal, Record
 from resources.llm.answers import ending_of
 from resources.llm.limits import Row, rows_of
 from synth_assets.domain.ports import Call, Ending, Endings, Stop
@@ -13,16 +14,36 @@ from synth_assets.vocabulary import Outcome, QuarantineReason
 PROGRESS_S = 0.5
 """Shortest time between two calls of ``progress``, in seconds."""
 
+OUTAGE = {
+    QuarantineReason.RATE_LIMITED,
+    QuarantineReason.SERVER_ERROR,
+    QuarantineReason.CONNECTION_FAILED,
+    QuarantineReason.DEADLINE_EXCEEDED,
+}
+"""Faults that may be the provider's alone; the same call may fare better another day."""
+
 
 class Ledger:
-    """The endings of a plan as they come in, whatever their order."""
+    """The endings of a plan as they come in, whatever their order.
+
+    Attributes:
+        open_rows: what the journal knows nothing of.
+        known: what it knows.
+    """
 
     def __init__(self, calls: Sequence[Call], journal: Journal, progress: Callable[[int, int], None]) -> None:
         self._calls, self._journal, self._progress = calls, journal, progress
         self._found: list[Ending | None] = [None] * len(calls)
         self._ended, self._told_at = 0, float("-inf")
-        rows = rows_of(calls)
-        self.open_rows = [row for row in rows if not self._settle_from_journal(row)]
+        self.open_rows: list[Row] = []
+        self.known: list[tuple[Row, Record]] = []
+        for row in rows_of(calls):
+            record = journal.get(row.call.call_id)
+            if record is None:
+                self.open_rows.append(row)
+            else:
+                self.known.append((row, record))
+                self.settle(row, _ending(row, record))
         self._tell()
 
     def settle(self, row: Row, ending: Ending) -> None:
@@ -33,26 +54,68 @@ class Ledger:
         if time.monotonic() - self._told_at >= PROGRESS_S:
             self._tell()
 
+    def conclude(self, stop: Stop | None, *, where: str) -> Stop | None:
+        """Make final what failed, unless the provider answered nobody: then no call is to blame and all are open again.
+
+        Args:
+            stop: why the run ended early, if it did.
+            where: names the provider.
+
+        Returns:
+            The stop, or that of an outage.
+        """
+        failed = [row for row in self.open_rows if self._reason(row) is not None]
+        if self._is_outage(failed):
+            reasons = Counter(str(self._reason(row)) for row in failed)
+            for row in failed:
+                self._reopen(row)
+            told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+            fix = f"not one call was answered ({told}): see whether the provider is up, then run the same command again"
+            return stop or Stop(QuarantineReason.UNREACHABLE, where, fix)
+        for row in failed:
+            reason = self._reason(row)
+            if reason is not None and self._journal.get(row.call.call_id) is None:
+                self._journal.note(row.call.request_id, Failure(row.call.call_id, reason, row.tries))
+        return stop
+
     def endings(self, stop: Stop | None, *, paid_now: int) -> Endings:
         """Return all endings in plan order; what has none was not sent, for the reason of the stop."""
         for row in self.open_rows:
-            if self._found[row.places[0]] is None:
-                self._settle_from_journal(row)  # it became durable while we were stopping
-            if self._found[row.places[0]] is None:
-                self._mark_not_sent(row, stop)
+            if self._found[row.places[0]] is not None:
+                continue
+            record = self._journal.get(row.call.call_id)  # it may have become durable while we were stopping
+            self.settle(row, _not_sent(row, stop) if record is None else _ending(row, record))
         self._tell()
         return Endings([ending for ending in self._found if ending is not None], stop, paid_now)
 
-    def _mark_not_sent(self, row: Row, stop: Stop | None) -> None:
-        reason = stop.reason if stop else QuarantineReason.STOPPED
-        self.settle(row, Ending(row.call.request_id, row.call.call_id, Outcome.NOT_SENT, reason, None, row.tries))
+    def _is_outage(self, failed: Sequence[Row]) -> bool:
+        """Whether several calls failed, none was answered, and each failure may be the provider's alone."""
+        ended = sum(ending is not None for ending in self._found)
+        is_all = ended == sum(len(row.places) for row in failed)
+        return is_all and len(failed) > 1 and all(self._reason(row) in OUTAGE for row in failed)
 
-    def _settle_from_journal(self, row: Row) -> bool:
-        answer = self._journal.get(row.call.call_id)
-        if answer is not None:
-            self.settle(row, ending_of(row.call.request_id, answer))
-        return answer is not None
+    def _reason(self, row: Row) -> QuarantineReason | None:
+        """Return why a row has no answer, None if it has one or has not ended."""
+        ending = self._found[row.places[0]]
+        return ending.reason if ending is not None and ending.answer is None else None
+
+    def _reopen(self, row: Row) -> None:
+        for place in row.places:
+            self._found[place] = None
+        self._ended -= len(row.places)
 
     def _tell(self) -> None:
         self._told_at = time.monotonic()
         self._progress(self._ended, len(self._calls))
+
+
+def _ending(row: Row, record: Record) -> Ending:
+    if isinstance(record, Failure):
+        call = row.call
+        return Ending(call.request_id, call.call_id, Outcome.QUARANTINED, record.reason, None, record.tries)
+    return ending_of(row.call.request_id, record)
+
+
+def _not_sent(row: Row, stop: Stop | None) -> Ending:
+    reason = stop.reason if stop else QuarantineReason.STOPPED
+    return Ending(row.call.request_id, row.call.call_id, Outcome.NOT_SENT, reason, None, row.tries)

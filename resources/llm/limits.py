@@ -88,6 +88,11 @@ class Purse:
         self.spent_usd += self._ceiling(call) if cost is None else cost
         self.answers += 1
 
+    def pay_unread(self, call: Call) -> None:
+        """Book an answer nothing could be read from at what it can cost at most."""
+        self.spent_usd += self._ceiling(call)
+        self.answers += 1
+
     def _ceiling(self, call: Call) -> float:
         text = call.prompt if isinstance(call.prompt, str) else "".join(str(part) for part in call.prompt)
         most = call.params.get("max_tokens")

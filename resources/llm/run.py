@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from resources.journal import Journal
-from resources.llm.answers import BrokenError, Choice, Fault, NotConnectedError, OversizedError, meaning
+from resources.llm.answers import UNREADABLE, BrokenError, Choice, Fault, NotConnectedError, OversizedError, meaning
 from resources.llm.ledger import Ledger
 from resources.llm.limits import STOPS, Patience, Purse, Row
 from resources.llm.provider import Address
 from resources.llm.schedule import Schedule
-from synth_assets.domain.ports import Call, Ending, Provider, Stop
+from synth_assets.domain.ports import Answer, Call, Ending, Provider, Stop
 from synth_assets.errors import StoppedError
 from synth_assets.vocabulary import QuarantineReason
 
@@ -70,7 +70,7 @@ class Run:
             self.stop = self.stop or Stop(QuarantineReason.UNREACHABLE, error.where, error.fix)
             return
         if self.stop is None:
-            await self._send_all(address, Purse(self._provider, spend_limit_usd))
+            await self._send_all(address, self._purse(spend_limit_usd))
 
     async def send(self, call: Call) -> Choice | Fault:
         """Make one try over the present connection; see `schedule.Sender`."""
@@ -79,7 +79,7 @@ class Run:
         try:
             reply = await wire.post(call)
         except OversizedError:
-            return Fault(QuarantineReason.MALFORMED_ANSWER)
+            return UNREADABLE
         except (NotConnectedError, BrokenError) as error:
             await self._mend(wire)
             is_sent = isinstance(error, BrokenError)
@@ -94,7 +94,7 @@ class Run:
             journal=self._journal,
             patience=self._patience,
             purse=purse,
-            where=self._where(),
+            where=self.where,
             ended=self._settle,
         )
         try:
@@ -112,6 +112,16 @@ class Run:
                 self._wire = self._connect(address)
                 await broken.close()
 
+    def _purse(self, limit_usd: float | None) -> Purse:
+        """Return what may still be spent: the plan's calls that were paid before count."""
+        purse = Purse(self._provider, limit_usd)
+        for row, record in self._ledger.known:
+            if isinstance(record, Answer):
+                purse.pay(row.call, record)
+            elif record.reason == UNREADABLE.reason:
+                purse.pay_unread(row.call)
+        return purse
+
     def _connect(self, address: Address) -> "Wire":
         from resources.llm.wire import Wire
 
@@ -127,11 +137,13 @@ class Run:
         if self._schedule is not None and self.stop is not None:
             self._schedule.interrupt(self.stop)
 
-    def _where(self) -> str:
+    @property
+    def where(self) -> str:
+        """Names the provider in a stop."""
         return f"{self._provider.name}, model {self._provider.model}"
 
     def _stop(self, reason: QuarantineReason, fix: str) -> Stop:
-        return Stop(reason, self._where(), fix)
+        return Stop(reason, self.where, fix)
 
 
 def _load_sdk() -> None:

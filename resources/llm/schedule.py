@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from resources.journal import Journal
+from resources.journal import Failure, Journal
 from resources.llm.answers import Choice, Fault, ending_of
 from resources.llm.limits import STOPS, Patience, Purse, Row
 from resources.llm.pace import Pace
@@ -186,6 +186,8 @@ class Schedule:
             self._on_wire.discard(task)
             self._wake.set()
         if isinstance(found, Fault):
+            if found.is_paid:
+                await self._keep_unread(row, found)
             self._fail(row, found, number)
         else:
             await self._keep(row, found, latency_s=time.monotonic() - started)
@@ -211,6 +213,12 @@ class Schedule:
         await self._journal.append(row.call.request_id, answer)
         self.paid_now += 1
         self._ended(row, ending_of(row.call.request_id, answer))
+
+    async def _keep_unread(self, row: Row, fault: Fault) -> None:
+        """Make durable that an answer of no use was paid: the call is not sent again, not even after a crash."""
+        self._purse.pay_unread(row.call)
+        failure = Failure(row.call.call_id, fault.reason, row.tries)
+        await self._journal.append(row.call.request_id, failure)
 
     def _fail(self, row: Row, fault: Fault, number: int) -> None:
         """Stop the run, try the row again later, or give it up."""

@@ -4,6 +4,8 @@ It follows no redirect, reads no proxy from the environment and keeps no cookie.
 """
 
 import zlib
+from contextlib import suppress
+from http import HTTPStatus
 
 import aiohttp
 import httpx2
@@ -13,6 +15,9 @@ from resources.llm.light import Response
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """Largest body read, after decompression; the longest answers are a hundred times smaller."""
+
+MAX_ERROR_BYTES = 64 * 1024
+"""Of the body of a refusal only the beginning is read: its status says enough."""
 
 CHUNK_BYTES = 16 * 1024
 CONNECT_S = 5.0
@@ -41,7 +46,7 @@ class Transport(httpx2.AsyncBaseTransport):
         Raises:
             NotConnectedError: nothing was sent.
             BrokenError: the connection broke, or what came was no HTTP.
-            OversizedError: the body exceeds the cap.
+            OversizedError: the body of an answer exceeds the cap.
         """
         headers = {name: request.headers[name] for name in SENT_HEADERS if name in request.headers}
         headers["accept-encoding"] = "identity"
@@ -49,7 +54,8 @@ class Transport(httpx2.AsyncBaseTransport):
             async with self._session.request(
                 request.method, str(request.url), data=request.content, headers=headers, allow_redirects=False
             ) as response:
-                body = await _read_capped(response)
+                is_answer = HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
+                body = await (_read_capped(response) if is_answer else _read_beginning(response))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotConnectedError(type(error).__name__) from None
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
@@ -60,6 +66,17 @@ class Transport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._session.close()
+
+
+async def _read_beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Read the beginning of a refusal's body; one that is too long, compressed or cut off changes nothing of it."""
+    body = bytearray()
+    with suppress(aiohttp.ClientError, ConnectionError):
+        async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+            body += chunk
+            if len(body) > MAX_ERROR_BYTES:
+                break
+    return bytes(body)
 
 
 async def _read_capped(response: aiohttp.ClientResponse) -> bytes:

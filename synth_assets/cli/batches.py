@@ -9,6 +9,7 @@ from resources.claims import Claims
 from synth_assets.assets.partitions import batch_job, batches_of
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, print_json, print_table, say
+from synth_assets.cli.preview import show_preview
 from synth_assets.cli.progress import ProgressBar
 from synth_assets.cli.project import Project
 from synth_assets.domain.standing import PROMISE_KEPT, standing
@@ -56,15 +57,30 @@ def batch_key(recipe: Recipe, given: str | None) -> str:
     "--accept", type=click.IntRange(1), help="Promise this many accepted samples instead of the recipe's number."
 )
 @click.option("--regenerate", is_flag=True, help="Generate anew; the old samples are superseded.")
+@click.option(
+    "--preview", type=click.IntRange(1), help="Only show what the first N requests of the next attempt would bring."
+)
 @as_json
-def run(*, dataset: str, batch: str | None, accept: int | None, regenerate: bool, is_json: bool) -> None:
+def run(
+    *, dataset: str, batch: str | None, accept: int | None, regenerate: bool, preview: int | None, is_json: bool
+) -> None:
     """Bring a batch of DATASET up to training_ready, with as many attempts as it may have.
 
-    Running it again goes on where it stopped; on a finished batch it judges again and pays nothing.
+    Running it again goes on where it stopped; on a finished batch it judges again and pays nothing. A preview asks,
+    scores and decides, and stores nothing but the answers, which a later run does not pay for again.
     """
+    if preview is not None and (accept is not None or regenerate):
+        raise UsageError(
+            "--preview shows what the next attempt would bring; it takes neither --accept nor --regenerate",
+            where="the command line",
+            fix="leave them out",
+        )
     project = Project()
     recipe = project.recipe(dataset)
     key = batch_key(recipe, batch)
+    if preview is not None:
+        show_preview(project, recipe, key, count=preview, is_json=is_json)
+        return
     outcome = run_batch(project, recipe, key, accept=accept, regenerate=regenerate, is_quiet=is_json)
 
     facts = funnel(project.lake, dataset, key)

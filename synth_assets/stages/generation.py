@@ -1,25 +1,22 @@
 """The two stages that may pay: opening an attempt, and working it off."""
 
 import math
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import orjson
 import polars as pl
 
 from synth_assets.checks.evidence import Evidence, read_generated
 from synth_assets.checks.gates import judge
-from synth_assets.checks.verdict import prepare
 from synth_assets.domain import fingerprints
-from synth_assets.domain.conversations import Conversations, Step
+from synth_assets.domain.conversations import Conversations
 from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts, draft
 from synth_assets.domain.planning import PROMPTS_SCHEMA, owed, plan_attempt, requests_for
-from synth_assets.domain.ports import Endings, Generator, Provider, Stop
+from synth_assets.domain.ports import Generator, Provider, Stop
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
-from synth_assets.recipe.template import Template
+from synth_assets.stages.asking import money_left, planned_templates, work_off
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.stages.work import Finished, Work, Written
@@ -139,77 +136,15 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
     conversations = Conversations(
         requests,
         prompts,
-        templates=_templates(work, evidence.templates, requests, prompts),
+        templates=planned_templates(work, evidence.templates, requests, prompts),
         task_type=work.recipe.model.task_type,
         provider=generator.provider,
     )
-    money = _money_left(work, evidence, batch["open_attempt"])
-    stop, paid_now = _work_off(work, conversations, generator, money_usd=money, progress=progress)
+    money = money_left(work, evidence, batch["open_attempt"])
+    stop, paid_now = work_off(work, conversations, generator, money_usd=money, progress=progress)
     price = generator.provider.price
     drafts = draft(requests, conversations.in_plan_order, model=work.recipe.model, price=price)
     return commit_attempt(work, evidence, drafts, stop=stop, paid_now=paid_now, read=read)
-
-
-def _work_off(
-    work: Work,
-    conversations: Conversations,
-    generator: Generator,
-    *,
-    money_usd: float | None,
-    progress: Callable[[int, int], None],
-) -> tuple[Stop | None, int]:
-    """Ask wave after wave until nothing follows any more; return the stop there was, and the calls paid now."""
-    paid_now = 0
-    threading.Thread(target=prepare, daemon=True).start()
-    while conversations.wave:
-        endings = generator.generate(
-            conversations.wave,
-            dataset=work.recipe.dataset,
-            batch=work.batch,
-            spend_limit_usd=money_usd,
-            progress=progress,
-        )
-        paid_now += endings.paid_now
-        if money_usd is not None:
-            money_usd -= _spent(endings, generator.provider)
-        conversations.take(endings.endings)
-        if endings.stop is not None:
-            conversations.leave(endings.stop.reason)
-            return endings.stop, paid_now
-    return None, paid_now
-
-
-def _spent(endings: Endings, provider: Provider) -> float:
-    answers = [ending.answer for ending in endings.endings if ending.answer is not None]
-    costs = [provider.price.of(each.input_tokens, each.output_tokens) if provider.price else None for each in answers]
-    return math.fsum(cost or 0.0 for cost in costs)
-
-
-def _templates(
-    work: Work, registered: pl.DataFrame, requests: pl.DataFrame, prompts: pl.DataFrame
-) -> dict[tuple[str, str], Step]:
-    """Return every template version that was planned with, whatever the recipe says now.
-
-    Raises:
-        RefusedError: one was never registered, so its samples would have no provenance; nothing was sent.
-    """
-    wanted = set(requests.select("prompt_name", "prompt_version").iter_rows())
-    for then in prompts["then"].drop_nulls().unique():
-        wanted |= {(name, version) for name, version, _ in orjson.loads(then)}
-    known = {(row["prompt_name"], row["prompt_version"]): row for row in registered.iter_rows(named=True)}
-    found = {}
-    for name, version in sorted(wanted):
-        row = known.get((name, version))
-        if row is None:
-            raise RefusedError(
-                f"template '{name}' version '{version}' was planned with but never registered",
-                where=f"{work.recipe.dataset}/prompt_templates",
-                fix="materialize prompt_templates, then this again",
-            )
-        stored = orjson.loads(work.lake.get(row["object_sha256"], ".json"))
-        template = Template.model_validate({**stored, "file": work.recipe.folder / "prompts" / f"{name}.md"})
-        found[name, version] = Step(template, row["template_sha256"])
-    return found
 
 
 def commit_attempt(
@@ -285,15 +220,6 @@ def _refuse_other_model(work: Work, requests: pl.DataFrame, provider: Provider) 
         where=f"{work.recipe.dataset}/generated, partition {work.batch}",
         fix="set SYNTH_LLM_BASE_URL and SYNTH_LLM_MODEL as they were, or open a new attempt with --regenerate",
     )
-
-
-def _money_left(work: Work, evidence: Evidence, attempt: int) -> float | None:
-    """Budget minus what earlier attempts cost; what this one already paid is counted by the journal."""
-    budget = work.recipe.model.batch.budget_usd
-    if budget is None:
-        return None
-    earlier = evidence.generations.filter(pl.col("attempt") != attempt)["cost_usd"].sum()
-    return max(0.0, budget - float(earlier or 0.0))
 
 
 def _stopped(stop: Stop | None) -> SynthError | None:

@@ -98,6 +98,7 @@ class _Reply:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    is_written: bool = False
 
 
 class FakeOpenAI:
@@ -113,6 +114,8 @@ class FakeOpenAI:
         self.faults = list(faults)
         self.requests: list[Request] = []
         self.in_flight = self.most_in_flight = 0
+        self.heard = 0
+        """Requests of any method to any path."""
         self.arrived = threading.Event()
         self._port, self._state = port, state
         self._seen: Counter[str] = Counter()
@@ -145,14 +148,17 @@ class FakeOpenAI:
     async def _serve(self) -> None:
         self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
         self._handlers: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", self._port, limit=2**24, backlog=1024)
-        self._port = server.sockets[0].getsockname()[1]
+        await self._listen()
+        self._port = self._server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._closing.wait()
-        server.close()
+        self._server.close()
         for handler in self._handlers:
             handler.cancel()
         await asyncio.gather(*self._handlers, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._connection, "127.0.0.1", self._port, limit=2**24, backlog=1024)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -172,6 +178,7 @@ class FakeOpenAI:
         method, path, _ = head[0].split(" ", 2)
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
+        self.heard += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -180,7 +187,7 @@ class FakeOpenAI:
             self.in_flight -= 1
         if reply is None:
             return False
-        writer.write(_encode(reply))
+        writer.write(b"" if reply.is_written else _encode(reply))
         await writer.drain()
         return True
 
