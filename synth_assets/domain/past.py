@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -17,6 +17,10 @@ class Past:
     """The requests of earlier plans of a dataset: columns batch, label, axes of `requests`, shape (n, 3)."""
 
     requests: pl.DataFrame
+
+    def of_batch(self, batch: str) -> "Past":
+        """Return what was planned for one batch."""
+        return replace(self, requests=self.requests.filter(pl.col("batch") == batch))
 
     def asked(self) -> list[Asked]:
         """Return what every request was asked for."""

@@ -77,7 +77,7 @@ def plan_attempt(
     """
     templates = templates_for(recipe, provider)
     dice = ids.seeded(recipe.dataset, batch, attempt)
-    draws = _draws(recipe, templates, wanted, dice, past)
+    draws = _draws(recipe, templates, wanted, dice, past, batch=batch)
     seeds = SeedDealer(recipe)
     rows = [
         _request(recipe, provider, batch=batch, attempt=attempt, ordinal=ordinal, draw=draw, seeds=seeds)
@@ -129,13 +129,19 @@ class Draw:
 
 
 def _draws(
-    recipe: Recipe, templates: Sequence[Template], wanted: Mapping[str, int], dice: random.Random, past: Past
+    recipe: Recipe,
+    templates: Sequence[Template],
+    wanted: Mapping[str, int],
+    dice: random.Random,
+    past: Past,
+    *,
+    batch: str,
 ) -> list[Draw]:
     weights = {use.name: use.weight for use in recipe.model.prompts}
     by_name = {template.name: template for template in templates}
     draws: list[Draw] = []
     for label, count in wanted.items():
-        values = deal(recipe.model, label, count, dice)
+        values = deal(recipe.model, label, count, dice, past.of_batch(batch))
         used = dealt(count, {name: weights[name] for name in by_name}, dice)
         draws += [Draw(label, axes, by_name[name]) for axes, name in zip(values, used, strict=True)]
     dice.shuffle(draws)

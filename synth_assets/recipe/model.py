@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from synth_assets.recipe.axes import LABEL, Axis, TableAxis, names_by_axis, refuse_wrong_axes
+from synth_assets.recipe.axes import Axis, Cover, TableAxis
+from synth_assets.recipe.axis_rules import LABEL, names_by_axis, refuse_too_many, refuse_wrong_axes
 from synth_assets.recipe.cron import refuse_no_cron
 from synth_assets.recipe.strict import Identifier, Name, Reason, Strict
 from synth_assets.recipe.tags import AxisTag, TagRule
@@ -212,6 +213,7 @@ class RecipeModel(Strict):
     generator: Generator
     labels: dict[Name, Label] = Field(min_length=2)
     axes: dict[Name, Axis] = Field(default_factory=dict)
+    cover: Cover = Field(default="proportional", description="How the values of several axes come together.")
     openings: list[Opening] = Field(default_factory=list)
     seeds: dict[Identifier, SeedTable] = Field(default_factory=dict)
     prompts: list[PromptUse] = Field(min_length=1)
@@ -294,6 +296,8 @@ class RecipeModel(Strict):
     @model_validator(mode="after")
     def _axes_can_be_dealt(self) -> "RecipeModel":
         refuse_wrong_axes(self.axes, labels=self.labels, tables=self.seeds)
+        if self.cover == "factorial":
+            refuse_too_many(self.axes)
         for name, axis in self.axes.items():
             if isinstance(axis, TableAxis) and not self.seeds[axis.table].is_dealt_whole:
                 raise ValueError(

@@ -18,4 +18,4 @@ def past_of(lake: Lake, recipe: Recipe) -> Past:
 
 def _goes_on(model: RecipeModel) -> bool:
     """Whether something is dealt from where the plans before ended."""
-    return any(isinstance(axis, TableAxis) for axis in model.axes.values())
+    return model.cover == "factorial" or any(isinstance(axis, TableAxis) for axis in model.axes.values())
