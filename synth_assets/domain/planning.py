@@ -78,7 +78,7 @@ def plan_attempt(
     templates = templates_for(recipe, provider)
     dice = ids.seeded(recipe.dataset, batch, attempt)
     draws = _draws(recipe, templates, wanted, dice, past, batch=batch)
-    seeds = SeedDealer(recipe)
+    seeds = SeedDealer(recipe, past)
     rows = [
         _request(recipe, provider, batch=batch, attempt=attempt, ordinal=ordinal, draw=draw, seeds=seeds)
         for ordinal, draw in enumerate(draws)

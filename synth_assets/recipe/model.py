@@ -82,6 +82,9 @@ class SeedTable(Strict):
     per_request: int = Field(default=1, ge=1, le=50, description="Rows drawn for each request.")
     match: list[Name] = Field(default_factory=list, description="Row fields that must equal the drawn axis value.")
     differ: list[Name] = Field(default_factory=list, description="Row fields that must not equal the drawn axis value.")
+    order: Literal["random", "ordered", "shuffled"] = Field(
+        default="random", description="Each request draws on its own, or every row is shown before one again."
+    )
     is_example: bool = Field(
         default=False,
         description="Rows show what an answer looks like: copies are rejected, and a baseline learns from them.",
@@ -89,8 +92,8 @@ class SeedTable(Strict):
 
     @property
     def is_dealt_whole(self) -> bool:
-        """Whether nothing says which of its rows fit a request, or how many it is shown."""
-        return self.per_request == 1 and not self.match and not self.differ
+        """Whether nothing says which of its rows fit a request, how many it is shown, or in which order."""
+        return self.per_request == 1 and self.order == "random" and not self.match and not self.differ
 
 
 class PromptUse(Strict):
@@ -302,7 +305,7 @@ class RecipeModel(Strict):
             if isinstance(axis, TableAxis) and not self.seeds[axis.table].is_dealt_whole:
                 raise ValueError(
                     f"seeds.{axis.table}: axis {name} deals it, one row for each request; it takes no "
-                    "`per_request`, `match` or `differ`"
+                    "`per_request`, `order`, `match` or `differ`"
                 )
         return self
 

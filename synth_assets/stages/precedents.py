@@ -18,4 +18,6 @@ def past_of(lake: Lake, recipe: Recipe) -> Past:
 
 def _goes_on(model: RecipeModel) -> bool:
     """Whether something is dealt from where the plans before ended."""
-    return model.cover == "factorial" or any(isinstance(axis, TableAxis) for axis in model.axes.values())
+    has_decks = any(isinstance(axis, TableAxis) for axis in model.axes.values())
+    has_decks = has_decks or any(table.order != "random" for table in model.seeds.values())
+    return has_decks or model.cover == "factorial"
