@@ -1,12 +1,14 @@
 """What was planned before, as far as the next plan has to know it."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 import polars as pl
+
+from synth_assets.domain.rotation import Record
 
 Asked = dict[str, Any]
 """What a request was asked for: its label, and its control values by axis as stored."""
@@ -14,9 +16,15 @@ Asked = dict[str, Any]
 
 @dataclass(frozen=True)
 class Past:
-    """The requests of earlier plans of a dataset: columns batch, label, axes of `requests`, shape (n, 3)."""
+    """What earlier plans of a dataset asked for, and what came of it.
+
+    Attributes:
+        requests: their requests: columns batch, label, axes of `requests`, shape (n, 3).
+        records: what became of the requests of the recipe's present prompts, by name.
+    """
 
     requests: pl.DataFrame
+    records: Mapping[str, Record] = field(default_factory=dict)
 
     def of_batch(self, batch: str) -> "Past":
         """Return what was planned for one batch."""

@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from synth_assets.recipe.axes import Axis, Cover, TableAxis
 from synth_assets.recipe.axis_rules import LABEL, names_by_axis, refuse_too_many, refuse_wrong_axes
 from synth_assets.recipe.cron import refuse_no_cron
+from synth_assets.recipe.rotation import Rotation, WeightsRotation, refuse_high_floor
 from synth_assets.recipe.strict import Identifier, Name, Reason, Strict
 from synth_assets.recipe.tags import AxisTag, TagRule
 from synth_assets.vocabulary import Assessment
@@ -220,6 +221,7 @@ class RecipeModel(Strict):
     openings: list[Opening] = Field(default_factory=list)
     seeds: dict[Identifier, SeedTable] = Field(default_factory=dict)
     prompts: list[PromptUse] = Field(min_length=1)
+    rotation: Rotation = WeightsRotation()
     rules: dict[Assessment, Rule] = Field(description="Asked of every sample; breaking one rejects it.")
     tags: dict[Identifier, TagRule] = Field(default_factory=dict, description="Given to every sample; none decides.")
     gates: Gates
@@ -294,6 +296,7 @@ class RecipeModel(Strict):
         names = [use.name for use in self.prompts]
         if len(set(names)) < len(names):
             raise ValueError(f"prompts: {names} names one twice")
+        refuse_high_floor(self.rotation, len(names))
         return self
 
     @model_validator(mode="after")
