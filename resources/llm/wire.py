@@ -18,8 +18,9 @@ from synth_assets.domain.ports import Call, Provider
 
 LLAMA_ONLY = frozenset({"min_p", "top_k", "cache_prompt", "n_probs", "id_slot"})
 
-OMITTED = {"x-stainless-retry-count": openai.Omit(), "x-stainless-read-timeout": openai.Omit()}
-"""Headers that are never sent; the SDK would format them for every request."""
+FACTS = ("lang", "package-version", "os", "arch", "runtime", "runtime-version", "retry-count", "read-timeout")
+OMITTED = {f"x-stainless-{fact}": openai.Omit() for fact in FACTS}
+"""Headers about this host, which are never sent; the SDK would format them for every request."""
 
 SETTLED = {
     "params": {},
@@ -84,7 +85,7 @@ class Wire:
             )
         except openai.APIStatusError as error:
             response = error.response
-        return Reply(response.status_code, dict(response.headers), response.content)
+        return Reply(response.status_code, response.headers, response.content)
 
     async def close(self) -> None:
         """Close the connections."""

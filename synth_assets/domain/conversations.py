@@ -42,7 +42,7 @@ class Step:
     continues: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One call of a request and what became of it.
 
@@ -59,7 +59,7 @@ class Turn:
     found: Fields | QuarantineReason | None
 
 
-@dataclass
+@dataclass(slots=True)
 class Conversation:
     """A planned request on its way.
 

@@ -325,12 +325,13 @@ def calls_of(requests: pl.DataFrame, prompts: pl.DataFrame) -> list[Call]:
         requests: rows of `requests`, shape (n, 20).
         prompts: their payload, shape (n, 7) as `PROMPTS_SCHEMA`.
     """
+    params = {text: orjson.loads(text) for text in requests["generation_params"].unique()}
     return [
         Call(
             call_id=row["call_id"],
             request_id=row["request_id"],
             prompt=orjson.loads(row["prompt"]),
-            params=orjson.loads(row["generation_params"]),
+            params=params[row["generation_params"]],
             seed=row["seed"],
             schema=orjson.loads(row["schema"]) if row["schema"] else None,
         )

@@ -51,7 +51,7 @@ class Provider:
     takes_schema: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """One request as it will be sent.
 
@@ -101,7 +101,7 @@ class Answer:
     reasoning: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ending:
     """How one call ended: an answer, a reason why there is none, or not sent at all."""
 

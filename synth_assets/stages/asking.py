@@ -1,12 +1,14 @@
 """Asking a model for everything a plan needs: wave after wave, within the money there is."""
 
 import math
+import threading
 from collections.abc import Callable
 
 import orjson
 import polars as pl
 
 from synth_assets.checks.evidence import Evidence
+from synth_assets.checks.verdict import prepare
 from synth_assets.domain.conversations import Conversations, Step
 from synth_assets.domain.ports import Endings, Generator, Provider, Stop
 from synth_assets.errors import RefusedError
@@ -24,6 +26,7 @@ def work_off(
 ) -> tuple[Stop | None, int]:
     """Ask wave after wave until nothing follows any more; return the stop there was, and the calls paid now."""
     paid_now = 0
+    threading.Thread(target=prepare, daemon=True).start()
     while conversations.wave:
         endings = generator.generate(
             conversations.wave,
