@@ -12,11 +12,11 @@ from pydantic import Field
 from resources.claims import Claims
 from resources.embedder import MiniLMEmbedder
 from resources.lake import DuckLake, leased_lake
-from resources.llm import make_generator
+from resources.llm import OpenAIGenerator, make_generator
 from resources.orphans import end_orphans, process_tags
 from resources.places import synth_home
 from resources.real_data import read_real_data, read_test_of_folder
-from synth_assets.domain.ports import Embedder, Generator, LabelledTexts, RealData
+from synth_assets.domain.ports import Embedder, LabelledTexts, RealData
 from synth_assets.recipe import Recipe
 from synth_assets.recipe.model import RecipeModel
 
@@ -61,7 +61,7 @@ class Generators:
         self._home = home
 
     @contextmanager
-    def open(self, model: RecipeModel) -> Iterator[Generator]:
+    def open(self, model: RecipeModel) -> Iterator[OpenAIGenerator]:
         """Yield the generator of a recipe; nothing is started before the first call is sent."""
         generator = make_generator(model.generator, home=self._home, environ=os.environ)
         try:
@@ -110,7 +110,7 @@ class RealDataReader:
 
 def _end_orphans(instance: dg.DagsterInstance | None, dataset: str, batch: str) -> None:
     if instance is not None:
-        end_orphans(instance, dataset=dataset, batch=batch)
+        end_orphans(instance, dataset=dataset, partitions=[batch])
 
 
 def _home(configured: str) -> Path:

@@ -194,6 +194,7 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
     if is_json:
         print_json(facts)
         return
+    prompts = facts["prompts"] if facts["requests"] else {}
     by_label = ", ".join(f"{count} {label}" for label, count in facts["requests_by_label"].items())
     print_table(
         f"{dataset} {facts['batch']}",
@@ -201,6 +202,7 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
         [
             ("attempt", facts["attempt"] if facts["because"] is None else f"none: {facts['because']}"),
             ("requests", f"{facts['requests']} ({by_label})" if by_label else 0),
+            *[(f"  with prompt {name}", f"{of['planned_requests']}: {of['reason']}") for name, of in prompts.items()],
             ("model", facts["model"]),
             ("input tokens, about", facts["input_tokens"]),
             ("output tokens, at most", facts["output_tokens"]),

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from synth_assets.domain.planning import plan_attempt, requests_for
+from synth_assets.domain.planning import allocation_facts, plan_attempt, requests_for
 from synth_assets.domain.ports import Provider
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
@@ -24,7 +24,7 @@ def forecast(lake: Lake, recipe: Recipe, batch: str, provider: Provider) -> dict
     prospect = next_attempt(lake, recipe, batch)
     recipe = prospect.recipe
     wanted = {} if prospect.because else requests_for(recipe.model, prospect.missing)
-    past = past_of(lake, recipe, batch)
+    past = past_of(lake, recipe, provider, batch)
     planned = plan_attempt(recipe, provider, batch=batch, attempt=prospect.number, wanted=wanted, past=past)
     texts = planned.prompts["prompt"].to_list()
     later = planned.prompts["then"].drop_nulls().to_list()
@@ -40,6 +40,7 @@ def forecast(lake: Lake, recipe: Recipe, batch: str, provider: Provider) -> dict
         "requests": len(texts),
         "calls": calls,
         "requests_by_label": wanted,
+        "prompts": allocation_facts(planned.allocations),
         "model": provider.model_id,
         "input_tokens": given,
         "output_tokens": asked,

@@ -12,7 +12,7 @@ from synth_assets.checks.gates import judge
 from synth_assets.domain import fingerprints
 from synth_assets.domain.conversations import Conversations
 from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts, draft
-from synth_assets.domain.planning import PROMPTS_SCHEMA, owed, plan_attempt, requests_for
+from synth_assets.domain.planning import PROMPTS_SCHEMA, allocation_facts, owed, plan_attempt, requests_for
 from synth_assets.domain.ports import Generator, Provider, Stop
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
@@ -51,7 +51,7 @@ def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | Non
         batch=work.batch,
         attempt=attempt,
         wanted=requests_for(work.recipe.model, missing),
-        past=past_of(work.lake, work.recipe, work.batch),
+        past=past_of(work.lake, work.recipe, provider, work.batch),
     )
     stored = work.lake.put_frame(planned.prompts)
     new = planned.requests.with_columns(pl.lit(stored.sha256).alias("object_sha256")).select(requests.columns)
@@ -68,8 +68,9 @@ def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | Non
                 "opened": new.height,
                 "attempts": attempt,
                 "missing": sum(missing.values()),
+                "prompts": allocation_facts(planned.allocations),
             },
-            changes=[Change("requests", new)],
+            changes=[Change("requests", new), Change("prompt_allocations", planned.allocations)],
             swaps=[
                 Swap(
                     "batches", work.here, {"attempts": batch["attempts"], "open_attempt": batch["open_attempt"]}, opened

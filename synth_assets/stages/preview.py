@@ -113,7 +113,8 @@ def _planned(work: Work, provider: Provider) -> tuple[Plan, int]:
     attempt = work.row()["open_attempt"]
     if attempt is not None:
         requests = work.lake.read("requests", **work.here, attempt=attempt)
-        return Plan(requests, work.lake.payload("prompts", PROMPTS_SCHEMA, **work.here)), attempt
+        prompts = work.lake.payload("prompts", PROMPTS_SCHEMA, **work.here)
+        return Plan(requests, prompts, work.lake.read("prompt_allocations", **work.here, attempt=attempt)), attempt
     prospect = next_attempt(work.lake, work.recipe, work.batch)
     if prospect.because is not None:
         raise RefusedError(
@@ -127,7 +128,7 @@ def _planned(work: Work, provider: Provider) -> tuple[Plan, int]:
         batch=work.batch,
         attempt=prospect.number,
         wanted=requests_for(prospect.recipe.model, prospect.missing),
-        past=past_of(work.lake, prospect.recipe, work.batch),
+        past=past_of(work.lake, prospect.recipe, provider, work.batch),
     )
     return planned, prospect.number
 
