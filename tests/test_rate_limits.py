@@ -77,3 +77,15 @@ def test_any_concurrency_works(tmp_path: Path, concurrency: int) -> None:
 
     assert set(outcomes(found.endings)) == {Outcome.ANSWERED}
     assert server.most_in_flight <= concurrency
+
+
+def test_a_limit_found_for_one_wave_of_calls_is_known_for_the_next(tmp_path: Path) -> None:
+    with mock_provider(cap=100.0, burst=20.0, retry_after="0.2", latency_s=0.01) as provider:
+        generator = generator_at(provider.base_url, tmp_path, patience=EAGER)
+        generate(generator, calls(60))
+        first = provider.stats()["refused"]
+        generate(generator, calls(120))
+        second = provider.stats()["refused"] - first
+
+    assert first >= 8
+    assert second < 8

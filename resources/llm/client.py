@@ -15,6 +15,7 @@ from resources.llm.embedded import IDLE_S, SLOTS, EmbeddedServer
 from resources.llm.interrupts import interruptible, run_async
 from resources.llm.ledger import Ledger
 from resources.llm.limits import Patience
+from resources.llm.pace import Pace
 from resources.llm.provider import Address
 from resources.llm.run import Endpoint, Run
 from resources.llm.weights import MODEL_NAME, model_file, model_sha256
@@ -36,6 +37,7 @@ class OpenAIGenerator:
         self._provider = provider
         self._endpoint = endpoint
         self._patience = patience
+        self._pace = Pace()  # a limit found in one call of `generate` is known in the next
         self._home = home
 
     @property
@@ -69,7 +71,9 @@ class OpenAIGenerator:
         """
         journal = Journal.open(self._home, dataset, batch)
         ledger = Ledger(calls, journal, progress)
-        run = Run(ledger, journal, provider=self._provider, endpoint=self._endpoint, patience=self._patience)
+        run = Run(
+            ledger, journal, provider=self._provider, endpoint=self._endpoint, patience=self._patience, pace=self._pace
+        )
         try:
             if ledger.open_rows:
                 with interruptible(run.interrupt):

@@ -8,6 +8,7 @@ from resources.journal import Journal
 from resources.llm.answers import UNREADABLE, BrokenError, Choice, Fault, NotConnectedError, OversizedError, meaning
 from resources.llm.ledger import Ledger
 from resources.llm.limits import STOPS, Patience, Purse, Row
+from resources.llm.pace import Pace
 from resources.llm.provider import Address
 from resources.llm.schedule import Schedule
 from synth_assets.domain.ports import Answer, Call, Ending, Provider, Stop
@@ -40,10 +41,17 @@ class Run:
     """
 
     def __init__(
-        self, ledger: Ledger, journal: Journal, *, provider: Provider, endpoint: Endpoint, patience: Patience
+        self,
+        ledger: Ledger,
+        journal: Journal,
+        *,
+        provider: Provider,
+        endpoint: Endpoint,
+        patience: Patience,
+        pace: Pace,
     ) -> None:
         self._ledger, self._journal = ledger, journal
-        self._provider, self._endpoint, self._patience = provider, endpoint, patience
+        self._provider, self._endpoint, self._patience, self._pace = provider, endpoint, patience, pace
         self._loop: asyncio.AbstractEventLoop | None = None
         self._schedule: Schedule | None = None
         self._wire: Wire | None = None
@@ -94,7 +102,7 @@ class Run:
             journal=self._journal,
             patience=self._patience,
             purse=purse,
-            where=self.where,
+            pace=self._pace,
             ended=self._settle,
         )
         try:

@@ -35,6 +35,10 @@ SPREAD = 0.1
 class Sender(Protocol):
     """Makes one try."""
 
+    @property
+    def where(self) -> str:
+        """Names the provider in a stop."""
+
     async def send(self, call: Call) -> Choice | Fault:
         """Return the paid choice or the fault.
 
@@ -52,7 +56,7 @@ class Schedule:
         journal: where a paid answer goes before it becomes an ending.
         patience: limits of tries and time.
         purse: limit of money.
-        where: names the provider in a stop.
+        pace: limit of requests, as far as it is known.
         ended: called with every row that ended and its ending.
     """
 
@@ -64,17 +68,17 @@ class Schedule:
         journal: Journal,
         patience: Patience,
         purse: Purse,
-        where: str,
+        pace: Pace,
         ended: Callable[[Row, Ending], None],
     ) -> None:
         self._fresh = deque(rows)
         self._waiting: list[tuple[float, int, Row]] = []
         self._sender, self._journal, self._patience, self._purse = sender, journal, patience, purse
-        self._where, self._ended = where, ended
+        self._ended = ended
         self._tasks: set[asyncio.Task[None]] = set()
         self._on_wire: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._pace = Pace()
+        self._pace = pace
         self._postponed: tuple[QuarantineReason, float] | None = None
         self._heard_at = self._answered_at = -math.inf
         self._crash: BaseException | None = None
@@ -112,12 +116,12 @@ class Schedule:
         self._wake.set()
 
     def _halt_for(self, reason: QuarantineReason) -> None:
-        self.halt(Stop(reason, self._where, STOPS[reason]))
+        self.halt(Stop(reason, self._sender.where, STOPS[reason]))
 
     def _halt_until(self, reason: QuarantineReason, due: float) -> None:
         wait_s = max(1, math.ceil(due - time.monotonic()))
         fix = f"the provider asks to wait for {wait_s:,} s; run the same command again then"
-        self.halt(Stop(reason, self._where, fix))
+        self.halt(Stop(reason, self._sender.where, fix))
 
     def _fill(self) -> bool:
         """Start tries while there are slots and rows; return whether money on the wire holds the next one back."""
