@@ -11,14 +11,17 @@ from pathlib import Path
 
 from resources.journal import Journal
 from resources.llm import provider as providers
+from resources.llm.bulk import FIRST_POLL_S, BulkRun
 from resources.llm.embedded import IDLE_S, SLOTS, EmbeddedServer
 from resources.llm.interrupts import interruptible, run_async
 from resources.llm.ledger import Ledger
 from resources.llm.limits import Patience
 from resources.llm.provider import Address
 from resources.llm.run import Endpoint, Run
+from resources.llm.submissions import Submissions
 from resources.llm.weights import MODEL_NAME, model_file, model_sha256
 from synth_assets.domain.ports import Call, Endings, Provider
+from synth_assets.errors import UsageError
 from synth_assets.recipe.model import Generator as Settings
 
 
@@ -30,9 +33,13 @@ class OpenAIGenerator:
         endpoint: where it is.
         patience: limits of tries, time and calls in flight.
         home: SYNTH_HOME.
+        poll_s: first wait for a file of calls, in seconds; None sends calls one by one instead.
     """
 
-    def __init__(self, provider: Provider, endpoint: Endpoint, *, patience: Patience, home: Path) -> None:
+    def __init__(
+        self, provider: Provider, endpoint: Endpoint, *, patience: Patience, home: Path, poll_s: float | None = None
+    ) -> None:
+        self._poll_s = poll_s
         self._provider = provider
         self._endpoint = endpoint
         self._patience = patience
@@ -69,7 +76,7 @@ class OpenAIGenerator:
         """
         journal = Journal.open(self._home, dataset, batch)
         ledger = Ledger(calls, journal, progress)
-        run = Run(ledger, journal, provider=self._provider, endpoint=self._endpoint, patience=self._patience)
+        run = self._run(ledger, journal, Submissions(self._home, dataset, batch))
         try:
             if ledger.open_rows:
                 with interruptible(run.interrupt):
@@ -79,6 +86,12 @@ class OpenAIGenerator:
             journal.close()
             self._endpoint.close()
         return ledger.endings(stop, paid_now=run.paid_now)
+
+    def _run(self, ledger: Ledger, journal: Journal, submissions: Submissions) -> Run | BulkRun:
+        given = {"provider": self._provider, "endpoint": self._endpoint, "patience": self._patience}
+        if self._poll_s is None:
+            return Run(ledger, journal, **given)
+        return BulkRun(ledger, journal, submissions, first_poll_s=self._poll_s, **given)
 
     def close(self) -> None:
         """Let go of the endpoint; the embedded server ends by itself once nobody needs it."""
@@ -121,7 +134,14 @@ def make_generator(
     patience = Patience(settings.concurrency, settings.deadline_s, settings.max_tries)
     if not providers.is_embedded(settings, environ):
         provider, address = providers.remote(settings, environ)
-        return OpenAIGenerator(provider, Remote(address), patience=patience, home=home)
+        poll_s = FIRST_POLL_S if settings.dispatch == "batch" else None
+        return OpenAIGenerator(provider, Remote(address), patience=patience, home=home, poll_s=poll_s)
+    if settings.dispatch == "batch":
+        raise UsageError(
+            "the embedded model takes no batch files",
+            where="generator.dispatch in recipe.yaml",
+            fix=f"set `dispatch: online`, or {providers.BASE_URL} to a provider that has a batch endpoint",
+        )
     path = model_file(environ)
     sha256 = model_sha256(path, home)
     provider = providers.embedded(settings, model=MODEL_NAME, model_sha256=sha256)
