@@ -18,7 +18,7 @@ from resources.llm.limits import Patience
 from resources.llm.provider import Address
 from resources.llm.run import Endpoint, Run
 from resources.llm.weights import MODEL_NAME, model_file, model_sha256
-from synth_assets.domain.ports import Call, Endings, Provider
+from synth_assets.domain.ports import Call, Endings, NotRecordedError, Provider
 from synth_assets.recipe.model import Generator as Settings
 
 
@@ -30,13 +30,17 @@ class OpenAIGenerator:
         endpoint: where it is.
         patience: limits of tries, time and calls in flight.
         home: SYNTH_HOME.
+        is_replay: whether answers come from the journal alone.
     """
 
-    def __init__(self, provider: Provider, endpoint: Endpoint, *, patience: Patience, home: Path) -> None:
+    def __init__(
+        self, provider: Provider, endpoint: Endpoint, *, patience: Patience, home: Path, is_replay: bool = False
+    ) -> None:
         self._provider = provider
         self._endpoint = endpoint
         self._patience = patience
         self._home = home
+        self.is_replay = is_replay
 
     @property
     def provider(self) -> Provider:
@@ -66,7 +70,9 @@ class OpenAIGenerator:
 
         Raises:
             IntegrityError: the journal contradicts itself.
+            NotRecordedError: this is a replay, and the journal knows nothing of a call.
         """
+        self.rehearse(calls, dataset=dataset, batch=batch)
         journal = Journal.open(self._home, dataset, batch)
         ledger = Ledger(calls, journal, progress)
         run = Run(ledger, journal, provider=self._provider, endpoint=self._endpoint, patience=self._patience)
@@ -79,6 +85,20 @@ class OpenAIGenerator:
             journal.close()
             self._endpoint.close()
         return ledger.endings(stop, paid_now=run.paid_now)
+
+    def rehearse(self, calls: Sequence[Call], *, dataset: str, batch: str) -> None:
+        """See to it that a replay can end every call; anything else can, so nothing is looked at.
+
+        Raises:
+            IntegrityError: the journal contradicts itself.
+            NotRecordedError: the journal knows nothing of a call; it is the first in plan order.
+        """
+        if not self.is_replay:
+            return
+        journal = Journal.open(self._home, dataset, batch)
+        missing = next((call for call in calls if journal.get(call.call_id) is None), None)
+        if missing is not None:
+            raise NotRecordedError(missing.request_id)
 
     def close(self) -> None:
         """Let go of the endpoint; the embedded server ends by itself once nobody needs it."""
@@ -111,19 +131,22 @@ def make_generator(
     Args:
         settings: the recipe's `generator`.
         home: SYNTH_HOME; holds the journal and the embedded server's runtime files.
-        environ: SYNTH_LLM_BASE_URL, _API_KEY and _MODEL override the recipe; SYNTH_ASSETS_DATA finds the weights.
+        environ: SYNTH_LLM_BASE_URL, _API_KEY and _MODEL override the recipe; SYNTH_LLM_MODE says whether anybody is
+            asked at all; SYNTH_ASSETS_DATA finds the weights.
         idle_s: how long the embedded server outlives its last client, in seconds.
 
     Raises:
-        UsageError: settings and environment name no endpoint or no model.
+        UsageError: settings and environment name no endpoint, no model or no mode.
         SynthError: the embedded model is not installed.
     """
     patience = Patience(settings.concurrency, settings.deadline_s, settings.max_tries)
+    is_replay = providers.is_replay(environ)
     if not providers.is_embedded(settings, environ):
         provider, address = providers.remote(settings, environ)
-        return OpenAIGenerator(provider, Remote(address), patience=patience, home=home)
+        return OpenAIGenerator(provider, Remote(address), patience=patience, home=home, is_replay=is_replay)
     path = model_file(environ)
     sha256 = model_sha256(path, home)
     provider = providers.embedded(settings, model=MODEL_NAME, model_sha256=sha256)
     server = EmbeddedServer(home, path, sha256, idle_s=idle_s)
-    return OpenAIGenerator(provider, server, patience=replace(patience, concurrency=SLOTS), home=home)
+    patience = replace(patience, concurrency=SLOTS)
+    return OpenAIGenerator(provider, server, patience=patience, home=home, is_replay=is_replay)

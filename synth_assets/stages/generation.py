@@ -18,6 +18,7 @@ from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
 from synth_assets.recipe.template import Reply
 from synth_assets.stages.prospects import next_attempt
+from synth_assets.stages.rehearsal import every_call_recorded
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.vocabulary import Outcome, QuarantineReason, Stage
 
@@ -128,13 +129,14 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
     _refuse_other_model(work, requests, generator.provider)
     replies = _replies(work, evidence.templates, requests)
     prompts = work.lake.payload("prompts", PROMPTS_SCHEMA, **work.here)
-    endings = generator.generate(
-        calls_of(requests, prompts),
-        dataset=work.recipe.dataset,
-        batch=work.batch,
-        spend_limit_usd=_money_left(work, evidence, batch["open_attempt"]),
-        progress=progress,
-    )
+    with every_call_recorded(requests):
+        endings = generator.generate(
+            calls_of(requests, prompts),
+            dataset=work.recipe.dataset,
+            batch=work.batch,
+            spend_limit_usd=_money_left(work, evidence, batch["open_attempt"]),
+            progress=progress,
+        )
     openings = dict(zip(prompts["request_id"], prompts["opening"], strict=True))
 
     def sample_in(request: Mapping[str, Any], answer: str) -> str | QuarantineReason:
