@@ -20,7 +20,7 @@ from resources.llm.provider import Address
 from resources.llm.run import Endpoint, Run
 from resources.llm.submissions import Submissions
 from resources.llm.weights import MODEL_NAME, model_file, model_sha256
-from synth_assets.domain.ports import Call, Endings, Provider
+from synth_assets.domain.ports import Call, Endings, NotRecordedError, Provider
 from synth_assets.errors import UsageError
 from synth_assets.recipe.model import Generator as Settings
 
@@ -34,16 +34,25 @@ class OpenAIGenerator:
         patience: limits of tries, time and calls in flight.
         home: SYNTH_HOME.
         poll_s: first wait for a file of calls, in seconds; None sends calls one by one instead.
+        is_replay: whether answers come from the journal alone.
     """
 
     def __init__(
-        self, provider: Provider, endpoint: Endpoint, *, patience: Patience, home: Path, poll_s: float | None = None
+        self,
+        provider: Provider,
+        endpoint: Endpoint,
+        *,
+        patience: Patience,
+        home: Path,
+        poll_s: float | None = None,
+        is_replay: bool = False,
     ) -> None:
         self._poll_s = poll_s
         self._provider = provider
         self._endpoint = endpoint
         self._patience = patience
         self._home = home
+        self.is_replay = is_replay
 
     @property
     def provider(self) -> Provider:
@@ -73,7 +82,9 @@ class OpenAIGenerator:
 
         Raises:
             IntegrityError: the journal contradicts itself.
+            NotRecordedError: this is a replay, and the journal knows nothing of a call.
         """
+        self.rehearse(calls, dataset=dataset, batch=batch)
         journal = Journal.open(self._home, dataset, batch)
         ledger = Ledger(calls, journal, progress)
         run = self._run(ledger, journal, Submissions(self._home, dataset, batch))
@@ -86,6 +97,20 @@ class OpenAIGenerator:
             journal.close()
             self._endpoint.close()
         return ledger.endings(stop, paid_now=run.paid_now)
+
+    def rehearse(self, calls: Sequence[Call], *, dataset: str, batch: str) -> None:
+        """See to it that a replay can end every call; anything else can, so nothing is looked at.
+
+        Raises:
+            IntegrityError: the journal contradicts itself.
+            NotRecordedError: the journal knows nothing of a call; it is the first in plan order.
+        """
+        if not self.is_replay:
+            return
+        journal = Journal.open(self._home, dataset, batch)
+        missing = next((call for call in calls if journal.get(call.call_id) is None), None)
+        if missing is not None:
+            raise NotRecordedError(missing.request_id)
 
     def _run(self, ledger: Ledger, journal: Journal, submissions: Submissions) -> Run | BulkRun:
         given = {"provider": self._provider, "endpoint": self._endpoint, "patience": self._patience}
@@ -124,18 +149,22 @@ def make_generator(
     Args:
         settings: the recipe's `generator`.
         home: SYNTH_HOME; holds the journal and the embedded server's runtime files.
-        environ: SYNTH_LLM_BASE_URL, _API_KEY and _MODEL override the recipe; SYNTH_ASSETS_DATA finds the weights.
+        environ: SYNTH_LLM_BASE_URL, _API_KEY and _MODEL override the recipe; SYNTH_LLM_MODE says whether anybody is
+            asked at all; SYNTH_ASSETS_DATA finds the weights.
         idle_s: how long the embedded server outlives its last client, in seconds.
 
     Raises:
-        UsageError: settings and environment name no endpoint or no model.
+        UsageError: settings and environment name no endpoint, no model or no mode.
         SynthError: the embedded model is not installed.
     """
     patience = Patience(settings.concurrency, settings.deadline_s, settings.max_tries)
+    is_replay = providers.is_replay(environ)
     if not providers.is_embedded(settings, environ):
         provider, address = providers.remote(settings, environ)
         poll_s = FIRST_POLL_S if settings.dispatch == "batch" else None
-        return OpenAIGenerator(provider, Remote(address), patience=patience, home=home, poll_s=poll_s)
+        return OpenAIGenerator(
+            provider, Remote(address), patience=patience, home=home, poll_s=poll_s, is_replay=is_replay
+        )
     if settings.dispatch == "batch":
         raise UsageError(
             "the embedded model takes no batch files",
@@ -146,4 +175,5 @@ def make_generator(
     sha256 = model_sha256(path, home)
     provider = providers.embedded(settings, model=MODEL_NAME, model_sha256=sha256)
     server = EmbeddedServer(home, path, sha256, idle_s=idle_s)
-    return OpenAIGenerator(provider, server, patience=replace(patience, concurrency=SLOTS), home=home)
+    patience = replace(patience, concurrency=SLOTS)
+    return OpenAIGenerator(provider, server, patience=patience, home=home, is_replay=is_replay)
