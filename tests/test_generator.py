@@ -58,9 +58,10 @@ def call(request: str, text: str, provider: Provider = CHAT) -> Call:
 
 
 def generator_at(
-    base_url: str, home: Path, *, provider: Provider = CHAT, patience: Patience = PATIENT
+    base_url: str, home: Path, *, provider: Provider = CHAT, patience: Patience = PATIENT, is_replay: bool = False
 ) -> OpenAIGenerator:
-    return OpenAIGenerator(provider, Remote(Address(base_url, KEY)), patience=patience, home=home)
+    endpoint = Remote(Address(base_url, KEY))
+    return OpenAIGenerator(provider, endpoint, patience=patience, home=home, is_replay=is_replay)
 
 
 def generate(

@@ -23,8 +23,8 @@ def journaled(home: Path, count: int) -> list[Failure]:
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault("server_error"), Fault("rate_limited"), Fault("rate_limited", retry_after="3600"), Fault("reset")],
-    ids=["500", "429", "429 for an hour", "reset"],
+    [Fault("server_error"), Fault("reset")],
+    ids=["500", "reset"],
 )
 def test_an_outage_leaves_every_call_open_and_says_what_was_met(tmp_path: Path, fault: Fault) -> None:
     with FakeOpenAI(fault) as server:
@@ -36,6 +36,20 @@ def test_an_outage_leaves_every_call_open_and_says_what_was_met(tmp_path: Path, 
     assert found.stop.reason == QuarantineReason.UNREACHABLE
     assert found.stop.where == f"{CHAT.name}, model {CHAT.model}"
     assert found.stop.fix.startswith("not one call was answered (5 ")
+    assert outcomes(again.endings) == {Outcome.ANSWERED: 5}
+
+
+@pytest.mark.parametrize("retry_after", ["0", "3600"])
+def test_a_provider_that_refuses_everybody_leaves_every_call_open(tmp_path: Path, retry_after: str) -> None:
+    impatient = replace(PATIENT, deadline_s=0.5, max_tries=20)
+    with FakeOpenAI(Fault("rate_limited", retry_after=retry_after)) as server:
+        found = generate(generator_at(server.base_url, tmp_path, patience=impatient), calls(5))
+        server.faults.clear()
+        again = generate(generator_at(server.base_url, tmp_path), calls(5))
+
+    assert reasons(found) == {(Outcome.NOT_SENT, QuarantineReason.RATE_LIMITED)}
+    assert found.stop.where == f"{CHAT.name}, model {CHAT.model}"
+    assert "the provider asks to wait" in found.stop.fix
     assert outcomes(again.endings) == {Outcome.ANSWERED: 5}
 
 

@@ -15,6 +15,10 @@ EMBEDDED = "embedded"
 BASE_URL = "SYNTH_LLM_BASE_URL"
 API_KEY = "SYNTH_LLM_API_KEY"
 MODEL = "SYNTH_LLM_MODEL"
+MODE = "SYNTH_LLM_MODE"
+LIVE, RECORD, REPLAY = "live", "record", "replay"
+MODES = (LIVE, RECORD, REPLAY)
+"""The journal records always, so `record` is another word for `live`."""
 
 NO_KEY = "none"
 """What is sent to endpoints that want no key; the SDK insists on one."""
@@ -88,6 +92,18 @@ def embedded(settings: Settings, *, model: str, model_sha256: str) -> Provider:
         takes_llama_params=True,
         price=Price(**price.model_dump()) if price else Price(0.0, 0.0, as_of="always"),
     )
+
+
+def is_replay(environ: Mapping[str, str]) -> bool:
+    """Whether answers may come from the journal alone.
+
+    Raises:
+        UsageError: the environment names no mode there is.
+    """
+    mode = _read(environ, MODE) or LIVE
+    if mode not in MODES:
+        raise UsageError(f"{MODE} is no mode", where="the environment", fix=f"set {', '.join(MODES)} or nothing")
+    return mode == REPLAY
 
 
 def _read(environ: Mapping[str, str], name: str) -> str:

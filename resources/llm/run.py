@@ -68,9 +68,9 @@ class Run:
     async def work(self, spend_limit_usd: float | None) -> None:
         """Send the open rows until all ended or something stops the run."""
         self._loop = asyncio.get_running_loop()
-        if spend_limit_usd is not None and self._provider.price is None:
-            fix = f"add generator.prices.{self._provider.model} to the recipe, or remove `budget_usd`"
-            self.stop = self._stop(QuarantineReason.BUDGET_SPENT, f"a budget needs a price: {fix}")
+        purse = purse_for(self._ledger, self._provider, spend_limit_usd)
+        if isinstance(purse, Stop):
+            self.stop = purse
             return
         try:
             address, _ = await asyncio.gather(asyncio.to_thread(self._endpoint.open), asyncio.to_thread(_load_sdk))
@@ -78,7 +78,7 @@ class Run:
             self.stop = self.stop or Stop(QuarantineReason.UNREACHABLE, error.where, error.fix)
             return
         if self.stop is None:
-            await self._send_all(address, self._purse(spend_limit_usd))
+            await self._send_all(address, purse)
 
     async def send(self, call: Call) -> Choice | Fault:
         """Make one try over the present connection; see `schedule.Sender`."""
@@ -120,16 +120,6 @@ class Run:
                 self._wire = self._connect(address)
                 await broken.close()
 
-    def _purse(self, limit_usd: float | None) -> Purse:
-        """Return what may still be spent: the plan's calls that were paid before count."""
-        purse = Purse(self._provider, limit_usd)
-        for row, record in self._ledger.known:
-            if isinstance(record, Answer):
-                purse.pay(row.call, record)
-            elif record.reason == UNREADABLE.reason:
-                purse.pay_unread(row.call)
-        return purse
-
     def _connect(self, address: Address) -> "Wire":
         from resources.llm.wire import Wire
 
@@ -148,10 +138,29 @@ class Run:
     @property
     def where(self) -> str:
         """Names the provider in a stop."""
-        return f"{self._provider.name}, model {self._provider.model}"
+        return named(self._provider)
 
     def _stop(self, reason: QuarantineReason, fix: str) -> Stop:
         return Stop(reason, self.where, fix)
+
+
+def named(provider: Provider) -> str:
+    """Name a provider in a stop."""
+    return f"{provider.name}, model {provider.model}"
+
+
+def purse_for(ledger: Ledger, provider: Provider, limit_usd: float | None) -> Purse | Stop:
+    """Return what may still be spent - the plan's calls that were paid before count - or why nothing may."""
+    if limit_usd is not None and provider.price is None:
+        fix = f"add generator.prices.{provider.model} to the recipe, or remove `budget_usd`"
+        return Stop(QuarantineReason.BUDGET_SPENT, named(provider), f"a budget needs a price: {fix}")
+    purse = Purse(provider, limit_usd)
+    for row, record in ledger.known:
+        if isinstance(record, Answer):
+            purse.pay(row.call, record)
+        elif record.reason == UNREADABLE.reason:
+            purse.pay_unread(row.call)
+    return purse
 
 
 def _load_sdk() -> None:

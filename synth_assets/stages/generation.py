@@ -19,6 +19,7 @@ from synth_assets.errors import RefusedError, StoppedError, SynthError
 from synth_assets.stages.asking import money_left, planned_templates, work_off
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
+from synth_assets.stages.rehearsal import every_call_recorded
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.vocabulary import Outcome, Stage
 
@@ -142,7 +143,8 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
         provider=generator.provider,
     )
     money = money_left(work, evidence, batch["open_attempt"])
-    stop, paid_now = work_off(work, conversations, generator, money_usd=money, progress=progress)
+    with every_call_recorded(requests):
+        stop, paid_now = work_off(work, conversations, generator, money_usd=money, progress=progress)
     price = generator.provider.price
     drafts = draft(requests, conversations.in_plan_order, model=work.recipe.model, price=price)
     return commit_attempt(work, evidence, drafts, stop=stop, paid_now=paid_now, read=read)

@@ -36,6 +36,8 @@ def past_of(lake: Lake, recipe: Recipe, provider: Provider, batch: str) -> Past:
 def _records(lake: Lake, recipe: Recipe, provider: Provider, *, memory: int) -> dict[str, Record]:
     planned = lake.read("batches", dataset=recipe.dataset).filter(pl.col("promised") > 0)
     latest = planned.sort("batch").tail(memory)
+    if latest.is_empty():
+        return {}
     here = {"dataset": recipe.dataset, "batch": latest["batch"].to_list()}
     requests = lake.read("requests", **here, model=provider.model_id, generator=OURS)
     requests = requests.join(latest.select("batch", "current_from"), on="batch").filter(
