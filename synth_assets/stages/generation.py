@@ -11,8 +11,9 @@ import polars as pl
 from synth_assets.checks.evidence import Evidence, read_evidence
 from synth_assets.checks.gates import judge
 from synth_assets.domain import fingerprints
+from synth_assets.domain.allotment import told
 from synth_assets.domain.drafting import Drafts, draft, parse_answer
-from synth_assets.domain.planning import PROMPTS_SCHEMA, allocation_facts, calls_of, owed, plan_attempt, requests_for
+from synth_assets.domain.planning import PROMPTS_SCHEMA, calls_of, owed, plan_attempt, requests_for
 from synth_assets.domain.ports import Endings, Generator, Provider, Stop
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
@@ -68,7 +69,7 @@ def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | Non
                 "opened": new.height,
                 "attempts": attempt,
                 "missing": sum(missing.values()),
-                "prompts": allocation_facts(planned.allocations),
+                "prompts": told(planned.allocations),
             },
             changes=[Change("requests", new), Change("prompt_allocations", planned.allocations)],
             swaps=[
