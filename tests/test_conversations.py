@@ -12,6 +12,7 @@ from synth_assets.domain.conversations import AGAIN
 from synth_assets.domain.ports import Call
 from synth_assets.errors import UsageError
 from synth_assets.recipe import load_recipe
+from synth_assets.reports.lineage import of_prompt, of_sample
 from tests.fakes.recipes import write_recipe
 from tests.fakes.steps import PRICED, by_word, prompt, without_labels
 from tests.fakes.world import NEXT_DAY, World
@@ -295,3 +296,17 @@ def test_prompts_that_make_no_whole_sample_are_refused_when_the_recipe_is_read(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         load_recipe(write_recipe(tmp_path, **{**ASKED, **changes}))
+
+
+def test_the_chain_of_a_sample_names_every_template_that_had_a_part_in_it(tmp_path: Path) -> None:
+    world = world_of(tmp_path, SAYS, **ASKED)
+    world.run()
+    sample = world.rows("samples")["sample_id"][0]
+
+    [generation] = of_sample(world.lake, sample)["up"]
+    later = of_prompt(world.lake, "tiny", "answer", "1")["down"]
+
+    steps = [child for child in generation["children"] if child["kind"] == "step"]
+    assert [step["facts"]["kind"] for step in steps] == ["prompt", "step"]
+    assert [step["children"][0]["id"] for step in steps] == ["tiny/question@1", "tiny/answer@1"]
+    assert [each["kind"] for each in later] == ["request"] * 6

@@ -6,6 +6,7 @@ nothing. Named points are those of `tests.deadly`.
 """
 
 import argparse
+import json
 import signal
 import subprocess
 import sys
@@ -29,10 +30,18 @@ from tests.fakes.chat_provider import ChatProvider
 
 ACCEPT = 24
 CONCURRENCY = 4
+ROOMS = ("kitchen", "cellar", "attic", "hall", "porch", "study", "pantry", "nursery")
+TEST = [
+    {"text": f"Anybody would call that {room} {word} at first sight.", "label": label}
+    for label, word in (("positive", "splendid"), ("negative", "dreadful"))
+    for room in ROOMS
+]
+"""A test set of the dataset's own: a large one would only make every step slower."""
 SETTINGS: dict[str, Any] = {
     "batch": {"accept": ACCEPT},
     "generator": {"concurrency": CONCURRENCY},
-    "real_data": {"reader": "movie_reviews", "test_rows": 100},
+    "real_data": {"reader": "folder", "test": "test.jsonl", "source": "written for this test"},
+    "files": {"test.jsonl": "".join(f"{json.dumps(row)}\n" for row in TEST)},
 }
 POLL_S = 0.01
 

@@ -206,6 +206,7 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
             ("attempt", facts["attempt"] if facts["because"] is None else f"none: {facts['because']}"),
             ("requests", f"{facts['requests']} ({by_label})" if by_label else 0),
             *[(f"  with prompt {name}", f"{of['planned_requests']}: {of['reason']}") for name, of in prompts.items()],
+            ("calls", facts["calls"]),
             ("model", facts["model"]),
             ("input tokens, about", facts["input_tokens"]),
             ("output tokens, at most", facts["output_tokens"]),

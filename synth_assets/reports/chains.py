@@ -9,6 +9,7 @@ from synth_assets.domain.planning import PROMPTS_SCHEMA
 from synth_assets.domain.transactions import Lake
 from synth_assets.domain.versioning import members_of
 from synth_assets.reports.nodes import GENERATION, SAMPLE, Node, Origins, Uses, chosen, node, request_facts, stage_nodes
+from synth_assets.vocabulary import CallKind
 
 
 def seeds(lake: Lake, request: Mapping[str, Any] | None) -> list[Node]:
@@ -68,6 +69,15 @@ def _prompts(origins: Origins, requests: pl.Series) -> dict[str, int]:
         for row in (origins.requests[each] for each in requests if each in origins.requests)
     ]
     return {name: used.count(name) for name in sorted(set(used))}
+
+
+def requests_with(lake: Lake, template: Mapping[str, Any]) -> pl.DataFrame:
+    """Return the requests a template version had a part in: as their prompt, or as a later step."""
+    here = {name: template[name] for name in ("dataset", "prompt_name", "prompt_version")}
+    begun = lake.read("requests", **here)
+    later = lake.read("steps", **here).filter(pl.col("kind") != CallKind.PROMPT)["request_id"].unique().to_list()
+    joined = lake.read("requests", dataset=template["dataset"], request_id=later)
+    return pl.concat([begun, joined]).unique("request_id", keep="first", maintain_order=True)
 
 
 def made_from(lake: Lake, dataset: str, requests: pl.DataFrame) -> list[Node]:

@@ -4,7 +4,8 @@ from typing import Any
 
 import orjson
 
-from synth_assets.domain.planning import allocation_facts, plan_attempt, requests_for
+from synth_assets.domain.allotment import told
+from synth_assets.domain.planning import plan_attempt, requests_for
 from synth_assets.domain.ports import Provider
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
@@ -40,7 +41,7 @@ def forecast(lake: Lake, recipe: Recipe, batch: str, provider: Provider) -> dict
         "requests": len(texts),
         "calls": calls,
         "requests_by_label": wanted,
-        "prompts": allocation_facts(planned.allocations),
+        "prompts": told(planned.allocations),
         "model": provider.model_id,
         "input_tokens": given,
         "output_tokens": asked,

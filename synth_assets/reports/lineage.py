@@ -12,7 +12,7 @@ import polars as pl
 from synth_assets.domain.transactions import Lake
 from synth_assets.domain.versioning import members_of
 from synth_assets.errors import UsageError
-from synth_assets.reports.chains import assessments, batches, made_from, memberships, seeds
+from synth_assets.reports.chains import assessments, batches, made_from, memberships, requests_with, seeds
 from synth_assets.reports.nodes import SAMPLE, Origins, Uses, chosen, node, stage_nodes
 
 SHORTEST_PREFIX = 6
@@ -81,7 +81,7 @@ def of_prompt(lake: Lake, dataset: str, name: str, version: str | None) -> Linea
             "prompt",
             f"{dataset}/{name}@{row['prompt_version']}",
             chosen(row, ("template_sha256", "mode", "registered_at")),
-            made_from(lake, dataset, lake.read("requests", **{**wanted, "prompt_version": row["prompt_version"]})),
+            made_from(lake, dataset, requests_with(lake, row)),
         )
         for row in registered.iter_rows(named=True)
     ]

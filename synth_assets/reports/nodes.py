@@ -14,7 +14,7 @@ from synth_assets.reports.releases import accuracies
 Node = dict[str, Any]
 Row = Mapping[str, Any]
 
-SAMPLE = ("batch", "attempt", "ordinal", "position", "label", "language", "characters", "content_sha256")
+SAMPLE = ("batch", "attempt", "ordinal", "position", "label", "language", "characters", "content_sha256", "parent_id")
 GENERATION = (
     "outcome",
     "reason",
@@ -25,7 +25,9 @@ GENERATION = (
     "output_tokens",
     "cost_usd",
     "tries",
+    "calls",
 )
+STEP = ("kind", "call_id", "prompt_sha256", *GENERATION[:-1])
 REQUEST = ("batch", "attempt", "ordinal", "label", "seed", "call_id", "prompt_sha256", "generator", "model")
 VERSION = (
     "digest",
@@ -58,6 +60,7 @@ class Origins:
 
     requests: Mapping[str, Row]
     generations: Mapping[str, Row]
+    steps: Mapping[str, Sequence[Row]]
     templates: Mapping[tuple[str, str], Row]
 
     @classmethod
@@ -65,9 +68,13 @@ class Origins:
         """Read what stands behind some requests of a dataset."""
         here = {"dataset": dataset, "request_id": sorted(set(requests))}
         templates = lake.read("prompt_templates", dataset=dataset).iter_rows(named=True)
+        steps: dict[str, list[Row]] = {}
+        for row in lake.read("steps", **here).sort("request_id", "position").iter_rows(named=True):
+            steps.setdefault(row["request_id"], []).append(row)
         return cls(
             requests={row["request_id"]: row for row in lake.read("requests", **here).iter_rows(named=True)},
             generations={row["request_id"]: row for row in lake.read("generations", **here).iter_rows(named=True)},
+            steps=steps,
             templates={(row["prompt_name"], row["prompt_version"]): row for row in templates},
         )
 
@@ -75,15 +82,19 @@ class Origins:
         """Return the chain up from a request's answer: generation, request, template and seeds."""
         if request not in self.requests:
             return []
-        above = node("request", request, request_facts(self.requests[request]), [self.template(request), *seeds])
+        asked = self.requests[request]
+        above = node("request", request, request_facts(asked), [self.template(asked), *seeds])
         generation = self.generations.get(request)
         if generation is None:
             return [above]
-        return [node("generation", generation["generation_id"], chosen(generation, GENERATION), [above])]
+        calls = [
+            node("step", f"{step['position'] + 1}", chosen(step, STEP), [self.template(step)])
+            for step in self.steps.get(request, ())
+        ]
+        return [node("generation", generation["generation_id"], chosen(generation, GENERATION), [*calls, above])]
 
-    def template(self, request: str) -> Node:
-        """Return the template version a request was rendered from."""
-        row = self.requests[request]
+    def template(self, row: Row) -> Node:
+        """Return the template version a request, or a step of it, was rendered from."""
         name, version = row["prompt_name"], row["prompt_version"]
         registered = self.templates.get((name, version), {})
         facts = {"template_sha256": row["template_sha256"]}

@@ -10,9 +10,10 @@ import polars as pl
 from synth_assets.checks.evidence import Evidence, read_generated
 from synth_assets.checks.gates import judge
 from synth_assets.domain import fingerprints
+from synth_assets.domain.allotment import told
 from synth_assets.domain.conversations import Conversations
 from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts, draft
-from synth_assets.domain.planning import PROMPTS_SCHEMA, allocation_facts, owed, plan_attempt, requests_for
+from synth_assets.domain.planning import PROMPTS_SCHEMA, owed, plan_attempt, requests_for
 from synth_assets.domain.ports import Generator, Provider, Stop
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
@@ -69,7 +70,7 @@ def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | Non
                 "opened": new.height,
                 "attempts": attempt,
                 "missing": sum(missing.values()),
-                "prompts": allocation_facts(planned.allocations),
+                "prompts": told(planned.allocations),
             },
             changes=[Change("requests", new), Change("prompt_allocations", planned.allocations)],
             swaps=[

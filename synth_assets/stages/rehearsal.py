@@ -23,7 +23,9 @@ def rehearse(
     has_all: Callable[[Sequence[Call]], None],
     regenerate: bool,
 ) -> None:
-    """Look up the first call of every request of the open attempt, or of the one that would be opened; nothing is stored.
+    """Look up the first call of each request of the open attempt, or of the one that would be opened.
+
+    Nothing is stored.
 
     Args:
         lake: the store.
