@@ -13,6 +13,7 @@ FIRST, SECOND, THIRD = "2026-11-01", "2026-11-02", "2026-11-03"
 DAYS = ("backfill", DATASET, "--from", FIRST, "--to", THIRD, "--json")
 
 
+@pytest.mark.slow
 def test_missed_days_are_made_and_green_ones_are_left_alone(tmp_path: Path) -> None:
     with ChatProvider() as provider:
         home = Home(tmp_path / "home", provider.base_url, tiny(tmp_path))

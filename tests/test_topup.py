@@ -51,6 +51,7 @@ def planned(home: Home) -> dict[int, int]:
     return dict(rows.group_by("attempt").len().sort("attempt").rows())
 
 
+@pytest.mark.slow
 def test_a_short_batch_stays_red_before_its_examples_until_a_run_tops_it_up(tmp_path: Path) -> None:
     with ChatProvider(repeats=0.6) as provider:
         home = Home(tmp_path / "home", provider.base_url, tiny(tmp_path, gates=ANY_BALANCE))
@@ -81,6 +82,7 @@ def test_a_short_batch_stays_red_before_its_examples_until_a_run_tops_it_up(tmp_
     assert home.call(*PLAN).facts["because"] == "the promise is kept"
 
 
+@pytest.mark.slow
 def test_out_of_attempts_a_person_accepts_the_batch_short_and_that_is_kept(tmp_path: Path) -> None:
     with ChatProvider(repeats=0.6) as provider:
         recipes = tiny(tmp_path, batch={"max_attempts": 1}, gates=ANY_BALANCE)
