@@ -8,6 +8,8 @@ PY     := $(VENV)/bin/python
 DATA   := $(VENV)/share/synth-assets
 UV     ?= $(abspath $(VENV))/lock/bin/uv
 PORT   ?= 3000
+KILLS  ?= 20
+SEED   ?= 1
 
 # pip's own settings stay in force (a mirror, a proxy); the exact pins and their hashes decide what may be installed.
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -qq
@@ -18,7 +20,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo ui test slow browser bench check install install-dev lock lock-check clean
+.PHONY: help demo ui test slow browser bench torture check install install-dev lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +42,9 @@ slow: install-dev ## run the slow tests; having none is fine
 bench: install-dev ## measure beside peers and limits (benchmarks/RESULTS.md)
 	$(PY) -m benchmarks.generation
 	$(PY) -m benchmarks.dagster_share
+
+torture: install-dev ## kill the pipeline KILLS times, at moments drawn from SEED, and compare with a twin nobody killed
+	$(PY) -m tests.torture --kills $(KILLS) --seed $(SEED)
 
 browser: install-dev ## open the web UI's pages in a headless Chromium; without one, skip
 	$(PY) -m pytest -q -m browser

@@ -1,10 +1,11 @@
-"""Dagster runs whose process is gone: found by the tags every run carries, ended by whoever holds their batch's claim.
+"""Dagster runs whose process is gone: found by the tags every run carries, ended by whoever takes up their work.
 
 Dagster's default launcher has no health check for its workers, so nobody else would end them.
 """
 
 import os
 import socket
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -18,13 +19,16 @@ def process_tags() -> dict[str, str]:
     return {PID_TAG: str(os.getpid()), HOST_TAG: socket.gethostname()}
 
 
-def end_orphans(instance: dg.DagsterInstance, *, dataset: str, batch: str) -> int:
-    """Mark runs of a batch as failed whose process is gone; call it only while holding the batch's claim.
+def end_orphans(instance: dg.DagsterInstance, *, dataset: str, partitions: Sequence[str]) -> int:
+    """Mark runs of batches or versions as failed whose process is gone.
+
+    Call it for a batch only while holding its claim. Versions have none: they are cut by compare-and-swap.
 
     Returns:
         How many runs were ended.
     """
-    filters = dg.RunsFilter(statuses=UNFINISHED, tags={PARTITION_TAG: batch, HOST_TAG: socket.gethostname()})
+    here = {PARTITION_TAG: list(partitions), HOST_TAG: socket.gethostname()}
+    filters = dg.RunsFilter(statuses=UNFINISHED, tags=here)
     orphans = [run for run in instance.get_runs(filters) if _is_of(run, dataset) and not _lives(int(run.tags[PID_TAG]))]
     for run in orphans:
         instance.report_run_failed(run, "The process of this run is gone; everything it finished is kept.")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from synth_assets.domain import ids
 from synth_assets.domain.axes import deal
 from synth_assets.domain.decks import Deck
-from synth_assets.domain.past import Past
+from synth_assets.domain.past import NOTHING, Past
 from synth_assets.domain.planning import Plan, plan_attempt
 from synth_assets.errors import UsageError
 from synth_assets.recipe import Recipe, RecipeModel, load_recipe
@@ -159,7 +159,7 @@ def test_stratified_numbers_come_one_from_each_stratum(count: int, size: int) ->
     axis = {"kind": "number", "min": 1, "max": size, "spread": "stratified"}
     model = RecipeModel.model_validate(RECIPE | {"axes": {"part": PART, "tone": TONE, "size": axis}})
 
-    numbers = [row["size"].stored for row in deal(model, "positive", count, ids.seeded(count, size))]
+    numbers = [row["size"].stored for row in deal(model, "positive", count, ids.seeded(count, size), NOTHING)]
 
     counts, least = Counter(numbers), count // size
     assert all(least <= counts[number] <= least + 1 for number in range(1, size + 1))

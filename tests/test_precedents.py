@@ -9,7 +9,7 @@ import pytest
 
 from synth_assets.domain.past import NOTHING
 from synth_assets.stages.precedents import past_of
-from tests.fakes.recipes import RECIPE
+from tests.fakes.recipes import COMPLETIONS, RECIPE
 from tests.fakes.world import DAY, NEXT_DAY, World
 
 PEOPLE = "".join(json.dumps({"text": f"person {number}"}) + "\n" for number in range(50))
@@ -45,4 +45,4 @@ def test_a_plan_that_depends_on_no_other_reads_none(tmp_path: Path, monkeypatch:
     world = World(tmp_path)
     monkeypatch.setattr(world.lake, "read", None)
 
-    assert past_of(world.lake, world.recipe, DAY).requests is NOTHING.requests
+    assert past_of(world.lake, world.recipe, COMPLETIONS, DAY) is NOTHING

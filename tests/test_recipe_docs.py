@@ -74,4 +74,4 @@ def test_what_a_section_shows_loads_and_can_be_planned(tmp_path: Path, blocks: l
 
 
 def test_the_page_has_sections_that_can_be_run() -> None:
-    assert "Control axes" in SECTIONS
+    assert {"Control axes", "Cover", "Order of seed rows", "Rotation of prompts"} <= set(SECTIONS)

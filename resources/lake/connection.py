@@ -102,13 +102,18 @@ def _quoted(value: object) -> str:
 
 
 def _create_missing(connection: duckdb.DuckDBPyConnection) -> None:
-    present = {
-        row[0]
-        for row in connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
-    }
+    rows = connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'"
+    ).fetchall()
+    present: dict[str, set[str]] = {}
+    for table, column in rows:
+        present.setdefault(table, set()).add(column)
     missing = [ddl(table) for table in TABLES.values() if table.name not in present]
     missing += [
-        statement for table in TABLES.values() if table.name in present for statement in _added(connection, table)
+        statement
+        for table in TABLES.values()
+        if table.name in present
+        for statement in _added(table, present[table.name])
     ]
     if not missing:
         return
@@ -118,14 +123,8 @@ def _create_missing(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("COMMIT")
 
 
-def _added(connection: duckdb.DuckDBPyConnection, table: Table) -> list[str]:
+def _added(table: Table, present: set[str]) -> list[str]:
     """Return the statements that add the columns a lake of an earlier version of the project lacks."""
-    present = {
-        row[0]
-        for row in connection.execute(
-            "SELECT column_name FROM duckdb_columns() WHERE database_name = 'lake' AND table_name = ?", [table.name]
-        ).fetchall()
-    }
     return [
         f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {SQL_TYPES[column.dtype.base_type()]}'
         + (f" DEFAULT '{_quoted(column.before)}'" if column.before is not None else "")

@@ -1,29 +1,29 @@
 """The generator: one client for every model, behind the journal.
 
-It joins the parts: what was paid before (`ledger`, `resources.journal`), one stay at the endpoint (`run`), what is sent
-and how often (`schedule`, `limits`), one try (`wire`, `transport`), what a reply means (`answers`) and where requests
-go (`provider`, `embedded`).
+It joins the parts: what was paid before (`ledger`, `resources.journal`), several providers at once (`router`, `line`),
+one stay at an endpoint (`run`), what is sent and how often (`schedule`, `limits`, `pace`, `rates`), one try (`wire`,
+`transport`), what a reply means (`answers`) and where requests go (`provider`, `embedded`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from resources.journal import Journal
 from resources.llm import provider as providers
 from resources.llm.embedded import IDLE_S, SLOTS, EmbeddedServer
-from resources.llm.interrupts import interruptible, run_async
-from resources.llm.ledger import Ledger
 from resources.llm.limits import Patience
+from resources.llm.line import Endpoint, Line
 from resources.llm.provider import Address
-from resources.llm.run import Endpoint, Run
+from resources.llm.rates import Rate
+from resources.llm.router import Router
 from resources.llm.weights import MODEL_NAME, model_file, model_sha256
-from synth_assets.domain.ports import Call, Endings, Provider
+from synth_assets.domain.ports import Provider, Route, Routing
 from synth_assets.recipe.model import Generator as Settings
+from synth_assets.recipe.providers import FILE, NO_PROFILES, Profile, Profiles
 
 
-class OpenAIGenerator:
-    """A model that speaks the OpenAI protocol; the `Generator` of the domain.
+class OpenAIGenerator(Router):
+    """A single model that speaks the OpenAI protocol.
 
     Args:
         provider: what it is called and how it is spoken to.
@@ -33,56 +33,8 @@ class OpenAIGenerator:
     """
 
     def __init__(self, provider: Provider, endpoint: Endpoint, *, patience: Patience, home: Path) -> None:
-        self._provider = provider
-        self._endpoint = endpoint
-        self._patience = patience
-        self._home = home
-
-    @property
-    def provider(self) -> Provider:
-        """Which endpoint and model it is."""
-        return self._provider
-
-    def generate(
-        self,
-        calls: Sequence[Call],
-        *,
-        dataset: str,
-        batch: str,
-        spend_limit_usd: float | None,
-        progress: Callable[[int, int], None],
-    ) -> Endings:
-        """End every call: from the journal if it was paid before, over the network otherwise.
-
-        Provider faults never raise: they become endings or a `Stop`. A first SIGINT or SIGTERM is a stop as well; a
-        second one has its usual effect.
-
-        Args:
-            calls: what to send, in plan order.
-            dataset: names the journal's folder.
-            batch: names the journal's folder.
-            spend_limit_usd: money left for these calls; None without a budget.
-            progress: called with (ended, total) now and then.
-
-        Raises:
-            IntegrityError: the journal contradicts itself.
-        """
-        journal = Journal.open(self._home, dataset, batch)
-        ledger = Ledger(calls, journal, progress)
-        run = Run(ledger, journal, provider=self._provider, endpoint=self._endpoint, patience=self._patience)
-        try:
-            if ledger.open_rows:
-                with interruptible(run.interrupt):
-                    run_async(lambda: run.work(spend_limit_usd))
-            stop = ledger.conclude(run.stop, where=run.where)
-        finally:
-            journal.close()
-            self._endpoint.close()
-        return ledger.endings(stop, paid_now=run.paid_now)
-
-    def close(self) -> None:
-        """Let go of the endpoint; the embedded server ends by itself once nobody needs it."""
-        self._endpoint.close()
+        super().__init__(Routing.to(provider), {provider.name: Line(endpoint, patience)}, home=home)
+        self.provider = provider
 
 
 class Remote:
@@ -104,14 +56,21 @@ class Remote:
 
 
 def make_generator(
-    settings: Settings, *, home: Path, environ: Mapping[str, str], idle_s: float = IDLE_S
-) -> OpenAIGenerator:
+    settings: Settings,
+    *,
+    home: Path,
+    environ: Mapping[str, str],
+    profiles: Profiles = NO_PROFILES,
+    idle_s: float = IDLE_S,
+) -> Router:
     """Return the generator a recipe and the environment mean.
 
     Args:
         settings: the recipe's `generator`.
         home: SYNTH_HOME; holds the journal and the embedded server's runtime files.
-        environ: SYNTH_LLM_BASE_URL, _API_KEY and _MODEL override the recipe; SYNTH_ASSETS_DATA finds the weights.
+        environ: SYNTH_LLM_BASE_URL, _API_KEY and _MODEL override the recipe; profiles name the variables of their keys;
+            SYNTH_ASSETS_DATA finds the weights.
+        profiles: what `providers.yaml` says.
         idle_s: how long the embedded server outlives its last client, in seconds.
 
     Raises:
@@ -119,11 +78,43 @@ def make_generator(
         SynthError: the embedded model is not installed.
     """
     patience = Patience(settings.concurrency, settings.deadline_s, settings.max_tries)
-    if not providers.is_embedded(settings, environ):
+    uses = providers.uses_of(settings, environ, profiles)
+    if not uses:
         provider, address = providers.remote(settings, environ)
         return OpenAIGenerator(provider, Remote(address), patience=patience, home=home)
+    models: dict[str, Provider] = {}
+    lines: dict[str, Line] = {}
+    for name in dict.fromkeys(name for use in uses for name in (use.model, *use.fallback)):
+        profile = profiles.find(name)
+        if profile is None:
+            models[name], line = _embedded(settings, home, environ, idle_s=idle_s, patience=patience)
+        else:
+            models[name], line = _profiled(profile, settings, environ, patience=patience)
+        lines.setdefault(models[name].name, line)
+    routes = (Route(models[use.model], use.weight, tuple(models[each] for each in use.fallback)) for use in uses)
+    return Router(Routing(tuple(routes)), lines, home=home)
+
+
+def _embedded(
+    settings: Settings, home: Path, environ: Mapping[str, str], *, idle_s: float, patience: Patience
+) -> tuple[Provider, Line]:
     path = model_file(environ)
     sha256 = model_sha256(path, home)
-    provider = providers.embedded(settings, model=MODEL_NAME, model_sha256=sha256)
     server = EmbeddedServer(home, path, sha256, idle_s=idle_s)
-    return OpenAIGenerator(provider, server, patience=replace(patience, concurrency=SLOTS), home=home)
+    provider = providers.embedded(settings, model=MODEL_NAME, model_sha256=sha256)
+    return provider, Line(server, replace(patience, concurrency=SLOTS))
+
+
+def _profiled(
+    profile: Profile, settings: Settings, environ: Mapping[str, str], *, patience: Patience
+) -> tuple[Provider, Line]:
+    provider, address = providers.profiled(profile, settings, environ)
+    endpoint = profile.endpoint
+    return provider, Line(
+        Remote(address),
+        replace(patience, concurrency=endpoint.concurrency or patience.concurrency),
+        Rate(endpoint.requests_per_minute, endpoint.tokens_per_minute),
+        key=endpoint.key if endpoint.key and address.api_key == providers.NO_KEY else "",
+        prices=f"providers.{profile.provider}.models.{{model}}.prices to {FILE}",
+        advice=providers.advice(profile),
+    )

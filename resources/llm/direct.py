@@ -8,18 +8,8 @@ from typing import Any
 
 import httpx2
 
+from resources.llm.light import Request
 from resources.llm.transport import SENT_HEADERS, Transport
-
-
-class _Request(httpx2.Request):
-    """What the SDK built, without the work of httpx2's own constructor; headers are a dict with names in lower case."""
-
-    def __init__(self, method: str, url: str, headers: dict[str, str], content: bytes) -> None:
-        self.method = method
-        self.url = url
-        self.headers = headers
-        self.extensions = {}
-        self._content = content
 
 
 class DirectClient(httpx2.AsyncClient):
@@ -33,7 +23,7 @@ class DirectClient(httpx2.AsyncClient):
     def build_request(self, method: str, url: Any, **parts: Any) -> httpx2.Request:
         """Keep what the transport sends: method, address, the headers it passes on, and the body."""
         headers = {lower: value for name, value in parts["headers"] if (lower := name.lower()) in SENT_HEADERS}
-        return _Request(method.upper(), str(url), headers, parts["content"])
+        return Request(method.upper(), str(url), headers, parts["content"])
 
     async def send(self, request: httpx2.Request, **_: Any) -> httpx2.Response:
         """Return the whole reply; faults are those of the transport."""

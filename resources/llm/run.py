@@ -2,15 +2,16 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from resources.journal import Journal
 from resources.llm.answers import UNREADABLE, BrokenError, Choice, Fault, NotConnectedError, OversizedError, meaning
 from resources.llm.ledger import Ledger
-from resources.llm.limits import STOPS, Patience, Purse, Row
+from resources.llm.limits import STOPS, Purse, Row
+from resources.llm.line import Line
 from resources.llm.provider import Address
 from resources.llm.schedule import Schedule
-from synth_assets.domain.ports import Answer, Call, Ending, Provider, Stop
+from synth_assets.domain.ports import Call, Ending, Provider, Stop
 from synth_assets.errors import StoppedError
 from synth_assets.vocabulary import QuarantineReason
 
@@ -18,32 +19,20 @@ if TYPE_CHECKING:
     from resources.llm.wire import Wire
 
 
-class Endpoint(Protocol):
-    """Where a provider is to be found."""
-
-    def open(self) -> Address:
-        """Return the address, ready to take requests; raises StoppedError if it cannot be."""
-
-    def mend(self) -> Address:
-        """Return the address to go on with after a connection failed; raises StoppedError if there is none."""
-
-    def close(self) -> None:
-        """Say that it is not needed now."""
-
-
 class Run:
-    """Sends the open rows of a ledger; single use.
+    """Sends the open rows of a ledger, all to one provider; single use.
+
+    Args:
+        provider: a model of it, for calls that name none.
 
     Attributes:
         stop: why it ended early, None if it did not.
         paid_now: calls answered over the network.
     """
 
-    def __init__(
-        self, ledger: Ledger, journal: Journal, *, provider: Provider, endpoint: Endpoint, patience: Patience
-    ) -> None:
+    def __init__(self, ledger: Ledger, journal: Journal, *, provider: Provider, line: Line) -> None:
         self._ledger, self._journal = ledger, journal
-        self._provider, self._endpoint, self._patience = provider, endpoint, patience
+        self._provider, self._line = provider, line
         self._loop: asyncio.AbstractEventLoop | None = None
         self._schedule: Schedule | None = None
         self._wire: Wire | None = None
@@ -57,20 +46,16 @@ class Run:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._pass_on_interrupt)
 
-    async def work(self, spend_limit_usd: float | None) -> None:
+    async def work(self, purse: Purse) -> None:
         """Send the open rows until all ended or something stops the run."""
         self._loop = asyncio.get_running_loop()
-        if spend_limit_usd is not None and self._provider.price is None:
-            fix = f"add generator.prices.{self._provider.model} to the recipe, or remove `budget_usd`"
-            self.stop = self._stop(QuarantineReason.BUDGET_SPENT, f"a budget needs a price: {fix}")
-            return
         try:
-            address, _ = await asyncio.gather(asyncio.to_thread(self._endpoint.open), asyncio.to_thread(_load_sdk))
+            address, _ = await asyncio.gather(asyncio.to_thread(self._line.endpoint.open), asyncio.to_thread(_load_sdk))
         except StoppedError as error:
             self.stop = self.stop or Stop(QuarantineReason.UNREACHABLE, error.where, error.fix)
             return
         if self.stop is None:
-            await self._send_all(address, self._purse(spend_limit_usd))
+            await self._send_all(address, purse)
 
     async def send(self, call: Call) -> Choice | Fault:
         """Make one try over the present connection; see `schedule.Sender`."""
@@ -84,7 +69,7 @@ class Run:
             await self._mend(wire)
             is_sent = isinstance(error, BrokenError)
             return Fault(QuarantineReason.CONNECTION_FAILED, is_passing=True, is_sent=is_sent)
-        return meaning(reply, self._provider.mode, now=datetime.now(UTC))
+        return meaning(reply, (call.asks or self._provider).mode, now=datetime.now(UTC))
 
     async def _send_all(self, address: Address, purse: Purse) -> None:
         self._wire = self._connect(address)
@@ -92,7 +77,7 @@ class Run:
             self._ledger.open_rows,
             sender=self,
             journal=self._journal,
-            patience=self._patience,
+            line=self._line,
             purse=purse,
             where=self.where,
             ended=self._settle,
@@ -107,20 +92,10 @@ class Run:
         async with self._mending:
             if self._wire is not broken:
                 return  # another try has mended it
-            address = await asyncio.to_thread(self._endpoint.mend)
+            address = await asyncio.to_thread(self._line.endpoint.mend)
             if address != broken.address:
                 self._wire = self._connect(address)
                 await broken.close()
-
-    def _purse(self, limit_usd: float | None) -> Purse:
-        """Return what may still be spent: the plan's calls that were paid before count."""
-        purse = Purse(self._provider, limit_usd)
-        for row, record in self._ledger.known:
-            if isinstance(record, Answer):
-                purse.pay(row.call, record)
-            elif record.reason == UNREADABLE.reason:
-                purse.pay_unread(row.call)
-        return purse
 
     def _connect(self, address: Address) -> "Wire":
         from resources.llm.wire import Wire
@@ -139,8 +114,9 @@ class Run:
 
     @property
     def where(self) -> str:
-        """Names the provider in a stop."""
-        return f"{self._provider.name}, model {self._provider.model}"
+        """Names the provider, and the model if it is asked but for one, in a stop."""
+        models = {(row.call.asks or self._provider).model for row in self._ledger.open_rows} or {self._provider.model}
+        return f"{self._provider.name}, model {models.pop()}" if len(models) == 1 else self._provider.name
 
     def _stop(self, reason: QuarantineReason, fix: str) -> Stop:
         return Stop(reason, self.where, fix)

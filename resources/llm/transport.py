@@ -11,6 +11,7 @@ import aiohttp
 import httpx2
 
 from resources.llm.answers import BrokenError, NotConnectedError, OversizedError
+from resources.llm.light import Response
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """Largest body read, after decompression; the longest answers are a hundred times smaller."""
@@ -60,7 +61,7 @@ class Transport(httpx2.AsyncBaseTransport):
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise BrokenError(type(error).__name__) from None
         kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-        return httpx2.Response(response.status, headers=kept, content=body)
+        return Response(response.status, kept, body)
 
     async def aclose(self) -> None:
         """Close the connections."""

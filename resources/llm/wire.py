@@ -18,8 +18,9 @@ from synth_assets.domain.ports import Call, Provider
 
 LLAMA_ONLY = frozenset({"min_p", "top_k", "cache_prompt", "n_probs", "id_slot"})
 
-OMITTED = {"x-stainless-retry-count": openai.Omit(), "x-stainless-read-timeout": openai.Omit()}
-"""Headers that are never sent; the SDK would format them for every request."""
+FACTS = ("lang", "package-version", "os", "arch", "runtime", "runtime-version", "retry-count", "read-timeout")
+OMITTED = {f"x-stainless-{fact}": openai.Omit() for fact in FACTS}
+"""Headers about this host, which are never sent; the SDK would format them for every request."""
 
 SETTLED = {
     "params": {},
@@ -65,7 +66,7 @@ class Wire:
         self.address = address
         self._provider = provider
         # A whole address is parsed once, a path is parsed, merged and parsed again.
-        self._url = address.base_url + ("/chat/completions" if provider.mode == "chat" else "/completions")
+        self._urls = {"chat": f"{address.base_url}/chat/completions", "completion": f"{address.base_url}/completions"}
         self._client = openai.AsyncOpenAI(
             api_key=address.api_key, base_url=address.base_url, max_retries=0, http_client=DirectClient()
         )
@@ -77,14 +78,15 @@ class Wire:
             NotConnectedError, BrokenError, OversizedError: there is no reply to read.
         """
         # The SDK's own option `idempotency_key` sets no header for this client.
+        provider = call.asks or self._provider
         options = {**SETTLED, "headers": {**OMITTED, "Idempotency-Key": call.call_id}}
         try:
             response = await self._client.post(
-                self._url, content=body_of(call, self._provider), cast_to=httpx2.Response, options=options
+                self._urls[provider.mode], content=body_of(call, provider), cast_to=httpx2.Response, options=options
             )
         except openai.APIStatusError as error:
             response = error.response
-        return Reply(response.status_code, dict(response.headers), response.content)
+        return Reply(response.status_code, response.headers, response.content)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -159,9 +159,9 @@ def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
             origin = Origin(asked.generator, text_field=asked.text_field, label_field=asked.label_field)
             finished = ingestion.plan(work, read_drop(Path(asked.file), origin))
         else:
-            with generators.open(recipe.model) as generator:
+            with generators.open(recipe) as generator:
                 finished = generation.plan(
-                    work, generator.provider, regenerate=config.regenerate, promise=config.accept or None
+                    work, generator.routing, regenerate=config.regenerate, promise=config.accept or None
                 )
         rows = lake.read("requests", **work.here).sort("attempt", "ordinal")
         yield from report(
@@ -193,7 +193,7 @@ def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         if work.is_ingested:
             finished = ingestion.adopt(work)
         else:
-            with generators.open(recipe.model) as generator:
+            with generators.open(recipe) as generator:
                 finished = generation.generate(work, generator, progress=progress)
         rows = lake.read("generations", **work.here)
         yield from report_batch(

@@ -28,6 +28,11 @@ class Verdict:
     is_blocking: bool = True
 
 
+def prepare() -> None:
+    """Load what Pandera loads at its first judgement; that can be done while a provider answers."""
+    import pandera.backends.polars.builtin_checks  # noqa: F401 - imported for its effect
+
+
 def judged(
     gate: str,
     frame: pl.DataFrame,

@@ -9,6 +9,7 @@ from resources.claims import Claims
 from synth_assets.assets.partitions import batch_job, batches_of
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, print_json, print_table, say
+from synth_assets.cli.preview import show_preview
 from synth_assets.cli.progress import ProgressBar
 from synth_assets.cli.project import Project
 from synth_assets.domain.standing import PROMISE_KEPT, standing
@@ -56,15 +57,30 @@ def batch_key(recipe: Recipe, given: str | None) -> str:
     "--accept", type=click.IntRange(1), help="Promise this many accepted samples instead of the recipe's number."
 )
 @click.option("--regenerate", is_flag=True, help="Generate anew; the old samples are superseded.")
+@click.option(
+    "--preview", type=click.IntRange(1), help="Only show what the first N requests of the next attempt would bring."
+)
 @as_json
-def run(*, dataset: str, batch: str | None, accept: int | None, regenerate: bool, is_json: bool) -> None:
+def run(
+    *, dataset: str, batch: str | None, accept: int | None, regenerate: bool, preview: int | None, is_json: bool
+) -> None:
     """Bring a batch of DATASET up to training_ready, with as many attempts as it may have.
 
-    Running it again goes on where it stopped; on a finished batch it judges again and pays nothing.
+    Running it again goes on where it stopped; on a finished batch it judges again and pays nothing. A preview asks,
+    scores and decides, and stores nothing but the answers, which a later run does not pay for again.
     """
+    if preview is not None and (accept is not None or regenerate):
+        raise UsageError(
+            "--preview shows what the next attempt would bring; it takes neither --accept nor --regenerate",
+            where="the command line",
+            fix="leave them out",
+        )
     project = Project()
     recipe = project.recipe(dataset)
     key = batch_key(recipe, batch)
+    if preview is not None:
+        show_preview(project, recipe, key, count=preview, is_json=is_json)
+        return
     outcome = run_batch(project, recipe, key, accept=accept, regenerate=regenerate, is_quiet=is_json)
 
     facts = funnel(project.lake, dataset, key)
@@ -174,10 +190,11 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
     """Forecast the next attempt of a batch: requests, tokens and cost. Pays nothing and stores nothing."""
     project = Project()
     recipe = project.recipe(dataset)
-    facts = forecast(project.lake, recipe, batch_key(recipe, batch), project.provider(recipe))
+    facts = forecast(project.lake, recipe, batch_key(recipe, batch), project.routing(recipe))
     if is_json:
         print_json(facts)
         return
+    prompts = facts["prompts"] if facts["requests"] else {}
     by_label = ", ".join(f"{count} {label}" for label, count in facts["requests_by_label"].items())
     print_table(
         f"{dataset} {facts['batch']}",
@@ -185,15 +202,21 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
         [
             ("attempt", facts["attempt"] if facts["because"] is None else f"none: {facts['because']}"),
             ("requests", f"{facts['requests']} ({by_label})" if by_label else 0),
-            ("model", facts["model"]),
+            *[(f"  with prompt {name}", f"{of['planned_requests']}: {of['reason']}") for name, of in prompts.items()],
+            *[("model", _asked_of(each)) for each in facts["models"]],
             ("input tokens, about", facts["input_tokens"]),
             ("output tokens, at most", facts["output_tokens"]),
             (
                 "cost in USD, at most",
-                facts["cost_usd"] if facts["cost_usd"] is not None else "unknown: no price in the recipe",
+                facts["cost_usd"] if facts["cost_usd"] is not None else "unknown: a price is missing",
             ),
         ],
     )
+
+
+def _asked_of(model: dict[str, Any]) -> str:
+    price = f"price of {model['price_as_of']}" if model["price_as_of"] else "no price known"
+    return f"{model['provider']}/{model['model']}: {model['requests']} requests, {price}"
 
 
 @click.command("accept-short")

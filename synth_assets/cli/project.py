@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from resources.lake import DuckLake
-    from synth_assets.domain.ports import Provider
+    from synth_assets.domain.ports import Routing
 
 
 class Project:
@@ -66,12 +66,12 @@ class Project:
 
         return build_defs([recipe], home=str(self.home))
 
-    def provider(self, recipe: Recipe) -> "Provider":
-        """Return the model a recipe would ask; nothing is started."""
+    def routing(self, recipe: Recipe) -> "Routing":
+        """Return the models a recipe would ask; nothing is started."""
         from resources.wiring import Generators
 
-        with Generators(self.home).open(recipe.model) as generator:
-            return generator.provider
+        with Generators(self.home).open(recipe) as generator:
+            return generator.routing
 
     @contextmanager
     def instance(self) -> Iterator["dg.DagsterInstance"]:

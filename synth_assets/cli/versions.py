@@ -3,8 +3,10 @@
 from typing import Any
 
 import click
+import dagster as dg
 
-from synth_assets.assets.partitions import model_job, version_job, versions_name
+from resources.orphans import end_orphans
+from synth_assets.assets.partitions import key_of, model_job, version_job, versions_name
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, print_json, print_table, say
 from synth_assets.cli.project import Project
@@ -46,19 +48,11 @@ def cut_version(project: Project, recipe: Recipe, *, reason: str) -> dict[str, A
     """
     dataset = recipe.dataset
     next_up = pending(project.lake, dataset)
-    number = next_up.head
-    if not next_up.change.is_empty:
-        number += 1
-        with project.instance() as instance:
-            instance.add_dynamic_partitions(versions_name(dataset), [f"v{number}"])
-            config = {f"{dataset}__{Stage.DATASET_VERSION}": {"config": {"reason": reason}}}
-            ran = run_job(project, instance, version_job(dataset), recipe=recipe, partition=f"v{number}", config=config)
-            if ran.error is not None:
-                if head_of(project.lake, dataset) < number:
-                    instance.delete_dynamic_partition(versions_name(dataset), f"v{number}")
-                raise ran.error
-            if not ran.success:
-                raise red_gates(dataset, f"v{number}", ran.failed_checks)
+    number = next_up.head if next_up.change.is_empty else next_up.head + 1
+    with project.instance() as instance:
+        end_orphans(instance, dataset=dataset, partitions=[f"v{next_up.head}", f"v{number}"])
+        if number > next_up.head or (number and not _is_shown(instance, dataset, number)):
+            _run_version(project, instance, recipe, number, reason=reason)
     return {
         "dataset": dataset,
         "version": f"v{number}" if number else None,
@@ -70,6 +64,25 @@ def cut_version(project: Project, recipe: Recipe, *, reason: str) -> dict[str, A
         "folder": str(project.home / "releases" / dataset / f"v{number}") if number else None,
         "batches_left_out": next_up.left_out,
     }
+
+
+def _is_shown(instance: dg.DagsterInstance, dataset: str, number: int) -> bool:
+    """Whether Dagster knows that a version was cut; a process that died right after its commit could not say so."""
+    return f"v{number}" in instance.get_materialized_partitions(key_of(dataset, Stage.DATASET_VERSION))
+
+
+def _run_version(project: Project, instance: dg.DagsterInstance, recipe: Recipe, number: int, *, reason: str) -> None:
+    """Run the job that cuts a version, or verifies one that was cut."""
+    dataset = recipe.dataset
+    instance.add_dynamic_partitions(versions_name(dataset), [f"v{number}"])
+    config = {f"{dataset}__{Stage.DATASET_VERSION}": {"config": {"reason": reason}}}
+    ran = run_job(project, instance, version_job(dataset), recipe=recipe, partition=f"v{number}", config=config)
+    if ran.error is not None:
+        if head_of(project.lake, dataset) < number:
+            instance.delete_dynamic_partition(versions_name(dataset), f"v{number}")
+        raise ran.error
+    if not ran.success:
+        raise red_gates(dataset, f"v{number}", ran.failed_checks)
 
 
 def red_gates(dataset: str, partition: str, failed: list[tuple[str, str, dict[str, Any]]]) -> SynthError:
@@ -114,6 +127,7 @@ def train_version(project: Project, recipe: Recipe, key: str) -> dict[str, Any]:
     """
     dataset = recipe.dataset
     with project.instance() as instance:
+        end_orphans(instance, dataset=dataset, partitions=[key])
         instance.add_dynamic_partitions(versions_name(dataset), [key])
         ran = run_job(project, instance, model_job(dataset), recipe=recipe, partition=key)
     if ran.error is not None:

@@ -38,6 +38,28 @@ def apportion(total: int, weights: Mapping[str, float]) -> dict[str, int]:
 
 def dealt(count: int, weights: Mapping[str, float], dice: random.Random) -> list[str]:
     """Return each name as often as its exact quota of ``count`` says, in random order."""
-    cards = [name for name, share in apportion(count, weights).items() for _ in range(share)]
+    return shuffled(apportion(count, weights), dice)
+
+
+def shuffled(parts: Mapping[str, int], dice: random.Random) -> list[str]:
+    """Return each name as often as ``parts`` says, in random order."""
+    cards = [name for name, share in parts.items() for _ in range(share)]
     dice.shuffle(cards)
     return cards
+
+
+def apportion_rows(counts: Mapping[str, int], weights: Mapping[str, float]) -> dict[str, dict[str, int]]:
+    """Split several whole numbers by the same weights, so that their sum is split exactly too.
+
+    Each on its own, small numbers would round every small weight away.
+
+    Example:
+        >>> apportion_rows({"x": 2, "y": 2, "z": 2}, {"a": 5, "b": 1})
+        {'x': {'a': 2, 'b': 0}, 'y': {'a': 2, 'b': 0}, 'z': {'a': 1, 'b': 1}}
+    """
+    left = apportion(sum(counts.values()), weights)
+    rows = {}
+    for name, count in counts.items():
+        rows[name] = apportion(count, left) if count else dict.fromkeys(weights, 0)
+        left = {each: rest - rows[name][each] for each, rest in left.items()}
+    return rows

@@ -3,26 +3,30 @@
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
 from synth_assets.domain.apportion import dealt
+from synth_assets.domain.crossing import diagonal, most_due
 from synth_assets.domain.decks import Deck
 from synth_assets.domain.past import Past
 from synth_assets.recipe.axes import (
-    LABEL,
+    Axis,
     AxisValue,
     CategoryAxis,
     ConditionalAxis,
+    Cover,
     DateAxis,
     NumberAxis,
     Spread,
     TableAxis,
-    dealing_order,
 )
+from synth_assets.recipe.axis_rules import LABEL, crossed, dealing_order, most_levels
 from synth_assets.recipe.loader import Recipe
 from synth_assets.recipe.model import RecipeModel
+
+ANYTHING = ""
+"""The condition of values that depend on nothing."""
 
 
 @dataclass(frozen=True)
@@ -38,63 +42,141 @@ class Value:
     shown: Any
 
 
-def deal(model: RecipeModel, label: str, count: int, dice: random.Random) -> list[dict[str, Value]]:
-    """Return the values of ``count`` requests of one label, by axis; rows of tables are dealt by `table_rows`."""
-    columns: dict[str, list[Value]] = {}
+def deal(model: RecipeModel, label: str, count: int, dice: random.Random, past: Past) -> list[dict[str, Value]]:
+    """Return the values of ``count`` requests of one label, by axis; rows of tables are dealt by `table_rows`.
+
+    Args:
+        model: the recipe; its `cover` says how values of several axes come together.
+        label: of all these requests.
+        count: requests, 0 or more.
+        dice: of the plan.
+        past: the earlier attempts of the batch; a factorial plan asks for what they asked for least.
+    """
+    columns = _crossed(model, label, count, dice, past) if model.cover == "factorial" else {}
     for name in dealing_order(model.axes):
         axis = model.axes[name]
-        if isinstance(axis, ConditionalAxis):
-            given = [label] * count if axis.on == LABEL else [str(value.stored) for value in columns[axis.on]]
-            columns[name] = _conditional(axis, given, dice)
-        elif isinstance(axis, CategoryAxis):
-            columns[name] = _named(axis.values, count, dice)
-        elif isinstance(axis, NumberAxis):
-            columns[name] = _numbers(axis, count, dice)
-        elif isinstance(axis, DateAxis):
-            columns[name] = _days(axis, count, dice)
+        if name in columns or isinstance(axis, TableAxis):
+            continue
+        if isinstance(axis, NumberAxis | DateAxis):
+            columns[name] = _spread(axis, count, model.cover, dice)
+        else:
+            columns[name] = _named(axis, _conditions(axis, label, count, columns), model.cover, dice)
     return [{name: values[place] for name, values in columns.items()} for place in range(count)]
 
 
-def _named(values: Mapping[str, AxisValue], count: int, dice: random.Random) -> list[Value]:
-    names = dealt(count, {name: value.weight for name, value in values.items()}, dice)
-    return [Value(name, values[name].words or name) for name in names]
+def _conditions(
+    axis: CategoryAxis | ConditionalAxis, label: str, count: int, columns: Mapping[str, Sequence[Value]]
+) -> list[str]:
+    """Return what each request was given on the axis that this one depends on; nothing where it depends on none."""
+    if isinstance(axis, CategoryAxis):
+        return [ANYTHING] * count
+    return [label] * count if axis.on == LABEL else [str(value.stored) for value in columns[axis.on]]
 
 
-def _conditional(axis: ConditionalAxis, given: Sequence[str], dice: random.Random) -> list[Value]:
-    """Deal exact quotas among the requests that were given the same value of the other axis."""
+def _values_by_condition(axis: CategoryAxis | ConditionalAxis) -> Mapping[str, Mapping[str, AxisValue]]:
+    return {ANYTHING: axis.values} if isinstance(axis, CategoryAxis) else axis.values
+
+
+def _named(
+    axis: CategoryAxis | ConditionalAxis, conditions: Sequence[str], cover: Cover, dice: random.Random
+) -> list[Value]:
+    """Draw values: exact quotas among the requests under the same condition, or each on its own."""
     found: dict[int, Value] = {}
-    for condition, values in axis.values.items():
-        places = [place for place, value in enumerate(given) if value == condition]
-        found |= dict(zip(places, _named(values, len(places), dice), strict=True))
-    return [found[place] for place in range(len(given))]
+    for condition, values in _values_by_condition(axis).items():
+        places = [place for place, given in enumerate(conditions) if given == condition]
+        weights = {name: value.weight for name, value in values.items()}
+        if cover == "random":
+            names = dice.choices(list(weights), weights=list(weights.values()), k=len(places))
+        else:
+            names = dealt(len(places), weights, dice)
+        found |= {place: Value(name, values[name].words or name) for place, name in zip(places, names, strict=True)}
+    return [found[place] for place in range(len(conditions))]
 
 
-def _numbers(axis: NumberAxis, count: int, dice: random.Random) -> list[Value]:
-    start, end = Fraction(str(axis.min)), Fraction(str(axis.max))  # 0.1 as written, not as stored
-    unit = Fraction(str(axis.step)) if axis.step is not None else Fraction(1, 10 ** (axis.decimals or 0))
-    kind = int if start.denominator == unit.denominator == 1 else float
-    places = _places(count, int((end - start) / unit) + 1, axis.spread, dice)
-    return [Value(number, number) for number in (kind(start + unit * place) for place in places)]
+def _spread(axis: NumberAxis | DateAxis, count: int, cover: Cover, dice: random.Random) -> list[Value]:
+    spread: Spread = "stratified" if cover == "stratified" else "uniform" if cover == "random" else axis.spread
+    return [_at(axis, place) for place in _places(count, axis.size, spread, dice)]
 
 
-def _days(axis: DateAxis, count: int, dice: random.Random) -> list[Value]:
-    places = _places(count, (axis.last - axis.first).days + 1, axis.spread, dice)
-    days = [axis.first + timedelta(days=place) for place in places]
-    return [Value(day.isoformat(), day.strftime(axis.format)) for day in days]
+def _at(axis: NumberAxis | DateAxis, place: int) -> Value:
+    if isinstance(axis, NumberAxis):
+        return Value(axis.at(place), axis.at(place))
+    day = axis.at(place)
+    return Value(day.isoformat(), day.strftime(axis.format))
 
 
 def _places(count: int, size: int, spread: Spread, dice: random.Random) -> list[int]:
     """Draw ``count`` places below ``size``: each on its own, or one from each of ``count`` equal strata.
 
     With more strata than places every place comes equally often, and the rest is spread over the whole range.
+
+    Source:
+        M. McKay, R. Beckman, W. Conover, "A comparison of three methods for selecting values of input variables", 1979:
+        a Latin hypercube, as every axis is dealt in an order of its own.
     """
     if spread == "uniform":
         return [dice.randrange(size) for _ in range(count)]
     passes, rest = divmod(count, size)
-    places = [place for place in range(size) for _ in range(passes)]
+    places = [place for _ in range(passes) for place in range(size)]
     places += [dice.randrange(stratum * size // rest, (stratum + 1) * size // rest) for stratum in range(rest)]
     dice.shuffle(places)
     return places
+
+
+Level = tuple[Value, Fraction]
+"""A value and its share among those that the same condition allows."""
+
+
+def _crossed(model: RecipeModel, label: str, count: int, dice: random.Random, past: Past) -> dict[str, list[Value]]:
+    """Return columns of the crossed axes in which every combination has its fair count, rounded down or up."""
+    names = crossed(model.axes)
+    combinations = list(_combinations({name: model.axes[name] for name in names}, label, dice))
+    had = past.counts([LABEL, *names])
+    earlier = [had[label, *(row[name].stored for name in names)] for row, _ in combinations]
+    more = most_due(count, [weight for _, weight in combinations], earlier)
+    rows = [row for (row, _), times in zip(combinations, more, strict=True) for _ in range(times)]
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def _combinations(
+    axes: Mapping[str, Axis], label: str, dice: random.Random
+) -> Iterator[tuple[dict[str, Value], Fraction]]:
+    """Yield every combination that can be, with its share; no beginning of them favours a value."""
+    levels = {name: _levels(axis, dice) for name, axis in axes.items()}
+    for cell in diagonal([most_levels(axis) for axis in axes.values()]):
+        row: dict[str, Value] = {}
+        share = Fraction(1)
+        for (name, axis), index in zip(axes.items(), cell, strict=True):
+            here = levels[name][_condition(axis, label, row)]
+            if index >= len(here):  # another condition allows more values than this one
+                break
+            row[name], part = here[index]
+            share *= part
+        else:
+            yield row, share
+
+
+def _condition(axis: Axis, label: str, row: Mapping[str, Value]) -> str:
+    if not isinstance(axis, ConditionalAxis):
+        return ANYTHING
+    return label if axis.on == LABEL else str(row[axis.on].stored)
+
+
+def _levels(axis: Axis, dice: random.Random) -> dict[str, list[Level]]:
+    """Return the values of a crossed axis by condition, in random order."""
+    found: dict[str, list[Level]] = {}
+    if isinstance(axis, NumberAxis):
+        found[ANYTHING] = [(_at(axis, place), Fraction(1, axis.size)) for place in range(axis.size)]
+    elif isinstance(axis, CategoryAxis | ConditionalAxis):
+        for condition, values in _values_by_condition(axis).items():
+            weights = {name: Fraction(str(value.weight)) for name, value in values.items()}
+            found[condition] = [
+                (Value(name, values[name].words or name), weight / sum(weights.values()))
+                for name, weight in weights.items()
+            ]
+    for levels in found.values():
+        dice.shuffle(levels)
+    return found
 
 
 def table_rows(recipe: Recipe, count: int, past: Past) -> Iterator[dict[str, Value]]:

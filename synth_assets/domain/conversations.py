@@ -1,8 +1,9 @@
 """Working off planned requests call by call: what is asked next, given what was answered so far.
 
 A request is a conversation of one call, or of several: the later prompts of its recipe entry, which see the answers
-before them, one second chance where an answer has the wrong shape, and the next model where one did not answer. Calls of all requests that can be made now form
-a wave. Everything is a function of the plan and the answers, so a journal alone leads through it again.
+before them, one second chance where an answer has the wrong shape, and the next model where one did not answer. Calls
+of all requests that can be made now form a wave. Everything is a function of the plan and the answers, so a journal
+alone leads through it again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +44,7 @@ class Step:
     continues: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One call of a request and what became of it.
 
@@ -60,7 +61,7 @@ class Turn:
     found: Fields | QuarantineReason | None
 
 
-@dataclass
+@dataclass(slots=True)
 class Conversation:
     """A planned request on its way.
 
@@ -68,6 +69,7 @@ class Conversation:
         steps: its templates, first to last.
         values: what its templates see besides the answers; empty for a single template.
         turns: its calls so far.
+        models: who may be asked, in order; a call goes to the model that answered the one before.
         stuck: why a later prompt could not be made.
     """
 
@@ -76,7 +78,6 @@ class Conversation:
     values: Mapping[str, Any]
     turns: list[Turn] = field(default_factory=list)
     models: Sequence[Provider] = ()
-    """Who may be asked, in order; a call stays with the model that answered the one before."""
     stuck: QuarantineReason | None = None
 
     @property
@@ -119,6 +120,7 @@ class Conversations:
         rows = in_plan_order(requests, prompts).select(
             "request_id", "prompt_name", "prompt_version", "opening_right", "then", "values", *ASKED
         )
+        known: dict[tuple[str, str, str | None], list[Provider]] = {}
         for row, call in zip(rows.iter_rows(named=True), calls_of(requests, prompts), strict=True):
             first = templates[row["prompt_name"], row["prompt_version"]]
             later = [
@@ -127,7 +129,8 @@ class Conversations:
                 for step in (templates[name, version],)
             ]
             values = orjson.loads(row["values"]) if row["values"] else {}
-            models = [each for asked in asked_by(row) if (each := routing.find(*asked)) is not None]
+            asked = row["provider"], row["model"], row["fallback"]
+            models = known.get(asked) or known.setdefault(asked, _models(row, routing))
             conversation = Conversation([first, *later], row["opening_right"] or "", values, models=models)
             self._all[row["request_id"]] = conversation
             self._ask(replace(call, asks=models[0], may_fall_back=len(models) > 1), CallKind.PROMPT, first)
@@ -226,6 +229,10 @@ class Conversations:
     def _ask(self, call: Call, kind: CallKind, step: Step) -> None:
         self.wave.append(call)
         self._next[call.call_id, call.request_id] = kind, step
+
+
+def _models(row: Mapping[str, Any], routing: Routing) -> list[Provider]:
+    return [each for asked in asked_by(row) if (each := routing.find(*asked)) is not None]
 
 
 def _continued(prompt: Prompt, answer: str) -> list[dict[str, str]]:

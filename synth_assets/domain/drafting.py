@@ -5,7 +5,7 @@ Answers are parsed once, when they come in; an answer that cannot be parsed quar
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import polars as pl
@@ -28,6 +28,9 @@ TEXTS_SCHEMA = {"sample_id": pl.String, "field": pl.String, "text": pl.String}
 
 MAY_HAVE_COST = (pl.col("outcome") != Outcome.NOT_SENT) | pl.col("cost_usd").is_not_null()
 """Rows of `generations` that count where money is added up; a stop may come between two calls of a request."""
+
+AT_ONCE = 4096
+"""Requests made into frames at once: rows take ten times the memory of a frame."""
 
 Row = dict[str, Any]
 
@@ -59,6 +62,14 @@ def draft(requests: pl.DataFrame, conversations: Sequence[Conversation], *, mode
         conversations: one per request, in the same order, each with at least one turn.
         model: the recipe.
     """
+    parts = [
+        _draft(requests[start : start + AT_ONCE], conversations[start : start + AT_ONCE], model)
+        for start in range(0, max(1, requests.height, len(conversations)), AT_ONCE)
+    ]
+    return Drafts(**{each.name: pl.concat([getattr(part, each.name) for part in parts]) for each in fields(Drafts)})
+
+
+def _draft(requests: pl.DataFrame, conversations: Sequence[Conversation], model: RecipeModel) -> Drafts:
     generations, steps, samples, answers, texts = [], [], [], [], []
     order = TASKS[model.task_type].known
     for request, conversation in zip(requests.iter_rows(named=True), conversations, strict=True):
@@ -68,10 +79,10 @@ def draft(requests: pl.DataFrame, conversations: Sequence[Conversation], *, mode
         answers += [(generation, place, answer.text, answer.reasoning or None) for place, answer in said]
         if outcome == Outcome.ANSWERED:
             filled = conversation.fields
-            fields = {name: filled[name] for name in order if name in filled}
-            sample = _sample(request, generation, fields, model)
+            known = {name: filled[name] for name in order if name in filled}
+            sample = _sample(request, generation, known, model)
             samples.append(sample)
-            texts += [(sample["sample_id"], name, text) for name, text in fields.items()]
+            texts += [(sample["sample_id"], name, text) for name, text in known.items()]
         row = {key: request[key] for key in ("dataset", "batch", "attempt", "request_id")}
         generations.append(
             {**row, "call_id": request["call_id"], "generation_id": generation, "outcome": outcome, "reason": reason}

@@ -155,6 +155,7 @@ def adopt_rows(
         Plan(
             TABLES["requests"].frame(requests).drop("object_sha256"),
             pl.DataFrame(prompts, schema=PROMPTS_SCHEMA, orient="row"),
+            TABLES["prompt_allocations"].frame([]),
         ),
         pl.DataFrame(answers, schema=INGESTED_SCHEMA, orient="row"),
     )

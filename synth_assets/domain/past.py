@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 import polars as pl
 
+from synth_assets.domain.rotation import Record
 from synth_assets.vocabulary import UNLABELLED
 
 Asked = dict[str, Any]
@@ -36,10 +37,12 @@ class Past:
     Attributes:
         requests: columns batch, label, axes of `requests`, shape (n, 3).
         parents: samples that may be evolved, in a stable order.
+        records: what became of the requests of the recipe's present prompts, by name.
     """
 
     requests: pl.DataFrame
     parents: Sequence[Parent] = ()
+    records: Mapping[str, Record] = field(default_factory=dict)
 
     def has_parents(self, labels: Iterable[str]) -> bool:
         """Whether every one of some labels has a sample that may be evolved."""
@@ -51,6 +54,10 @@ class Past:
         for parent in self.parents:
             found.setdefault(parent.label or UNLABELLED, []).append(parent)
         return found
+
+    def of_batch(self, batch: str) -> "Past":
+        """Return what was planned for one batch."""
+        return replace(self, requests=self.requests.filter(pl.col("batch") == batch))
 
     def asked(self) -> list[Asked]:
         """Return what every request was asked for."""

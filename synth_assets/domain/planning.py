@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -12,17 +12,19 @@ import polars as pl
 
 from synth_assets.canonical import canonical_json, sha256, stored_json
 from synth_assets.domain import ids
-from synth_assets.domain.apportion import apportion, dealt
+from synth_assets.domain.apportion import apportion, apportion_rows, shuffled
 from synth_assets.domain.axes import Value, deal, table_rows
 from synth_assets.domain.parsing import schema_of
 from synth_assets.domain.past import NOTHING, Parent, Past
 from synth_assets.domain.ports import Call, Provider, Route, Routing
 from synth_assets.domain.rendering import render
+from synth_assets.domain.rotation import Allocation, allocate
 from synth_assets.domain.routing import balanced, routes_for, stored_fallback
 from synth_assets.domain.seeding import SeedDealer
 from synth_assets.errors import UsageError
 from synth_assets.recipe.loader import Recipe, template_sha256
 from synth_assets.recipe.model import PromptUse, RecipeModel
+from synth_assets.recipe.rotation import AdaptiveRotation
 from synth_assets.recipe.tasks import TASKS
 from synth_assets.recipe.template import Template
 from synth_assets.tables import TABLES
@@ -40,19 +42,22 @@ PROMPTS_SCHEMA: dict[str, Any] = {
 }
 """Payload of a plan: ``prompt`` is JSON of the text or the messages, ``opening`` the seeded opening, ``schema`` the
 JSON schema demanded of the answer. A prompt that others follow has ``then``, JSON of (name, version, continues) for
-each, and ``values``, JSON of what they see besides the answers; null otherwise. ``fallback`` is JSON of (provider, model)
-of those who are asked if the first does not answer; null if nobody is."""
+each, and ``values``, JSON of what they see besides the answers; null otherwise. ``fallback`` is JSON of the (provider,
+model) that are asked if the first does not answer; null if nobody is."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """One attempt: ``requests`` (n, 20) by the contract, ``prompts`` (n, 8) as `PROMPTS_SCHEMA`.
 
+    ``allocations`` says how they were divided among the prompts, one row of `prompt_allocations` for each.
+
     ``requests`` lacks `object_sha256`, the last column, until the prompts are stored.
     """
 
     requests: pl.DataFrame
     prompts: pl.DataFrame
+    allocations: pl.DataFrame
 
 
 def owed(model: RecipeModel) -> dict[str, int]:
@@ -99,19 +104,23 @@ def plan_attempt(
     routing = Routing.to(asked) if isinstance(asked, Provider) else asked
     templates = templates_for(recipe, routing, may_evolve=past.has_parents(wanted))
     dice = ids.seeded(recipe.dataset, batch, attempt)
-    weights = balanced({each.name: recipe.model.prompt(each.name).weight for each in templates}, templates, routing)
-    draws = _draws(recipe, templates, weights, wanted, dice, past)
+    weights = balanced(_weights(recipe.model, (each.name for each in templates)), templates, routing)
+    allocations = allocate(recipe.model.rotation, weights, past.records)
+    parts = _parts(recipe, allocations, weights, wanted)
+    draws = _draws(recipe, parts, dice, past, batch=batch)
     routes = routes_for(
         [draw.template.mode for draw in draws], routing, ids.seeded("routes", recipe.dataset, batch, attempt)
     )
-    seeds = SeedDealer(recipe)
+    seeds = SeedDealer(recipe, past)
     rows = [
         _request(recipe, route, batch=batch, attempt=attempt, ordinal=ordinal, draw=draw, seeds=seeds)
         for ordinal, (draw, route) in enumerate(zip(draws, routes, strict=True))
     ]
     requests = TABLES["requests"].frame([row for row, _ in rows]).drop("object_sha256")
     prompts = pl.DataFrame([payload for _, payload in rows], schema=PROMPTS_SCHEMA)
-    return Plan(requests=requests, prompts=prompts)
+    here = {"batch": batch, "attempt": attempt}
+    allocated = [here | _allocation_row(recipe, name, each, parts) for name, each in allocations.items()]
+    return Plan(requests, prompts, TABLES["prompt_allocations"].frame(allocated))
 
 
 def templates_for(recipe: Recipe, routing: Routing, *, may_evolve: bool = False) -> list[Template]:
@@ -164,21 +173,30 @@ class Draw:
         return {**values, **label, "language": model.language}
 
 
+def _weights(model: RecipeModel, names: Iterable[str]) -> dict[str, float]:
+    weights = {use.name: use.weight for use in model.prompts}
+    return {name: weights[name] for name in names}
+
+
+def _parts(
+    recipe: Recipe, allocations: Mapping[str, Allocation], weights: Mapping[str, float], wanted: Mapping[str, int]
+) -> dict[str, dict[str, int]]:
+    """Return how many requests of each label every prompt gets."""
+    if isinstance(recipe.model.rotation, AdaptiveRotation):
+        return apportion_rows(wanted, {name: each.share for name, each in allocations.items()})
+    return {label: apportion(count, weights) for label, count in wanted.items()}
+
+
 def _draws(
-    recipe: Recipe,
-    templates: Sequence[Template],
-    weights: Mapping[str, float],
-    wanted: Mapping[str, int],
-    dice: random.Random,
-    past: Past,
+    recipe: Recipe, parts: Mapping[str, Mapping[str, int]], dice: random.Random, past: Past, *, batch: str
 ) -> list[Draw]:
-    by_name = {template.name: template for template in templates}
+    earlier = past.of_batch(batch)
     draws: list[Draw] = []
-    for label, count in wanted.items():
-        values = deal(recipe.model, label, count, dice)
-        used = dealt(count, weights, dice)
+    for label, part in parts.items():
+        values = deal(recipe.model, label, sum(part.values()), dice, earlier)
+        used = shuffled(part, dice)
         parents = [_parent(recipe.model.prompt(name), label, past, dice) for name in used]
-        draws += [Draw(label, *each) for each in zip(values, map(by_name.__getitem__, used), parents, strict=True)]
+        draws += [Draw(label, *each) for each in zip(values, map(recipe.template, used), parents, strict=True)]
     dice.shuffle(draws)
     rows = table_rows(recipe, len(draws), past)
     return [replace(draw, axes=draw.axes | more) for draw, more in zip(draws, rows, strict=True)]
@@ -186,6 +204,31 @@ def _draws(
 
 def _parent(use: PromptUse, label: str, past: Past, dice: random.Random) -> Parent | None:
     return dice.choice(past.parents_by_label()[label]) if use.evolves else None
+
+
+def _allocation_row(
+    recipe: Recipe, name: str, allocation: Allocation, parts: Mapping[str, Mapping[str, int]]
+) -> dict[str, Any]:
+    record = allocation.record
+    return {
+        "dataset": recipe.dataset,
+        "prompt_name": name,
+        "prompt_version": recipe.template(name).version,
+        "rotation": recipe.model.rotation.kind,
+        "share": allocation.share,
+        "planned_requests": sum(part[name] for part in parts.values()),
+        "tried_requests": record.requests if record else None,
+        "accepted_samples": record.accepted if record else None,
+        "cost_per_accepted": allocation.cost_per_accepted,
+        "cost_unit": allocation.cost_unit,
+        "reason": allocation.reason,
+    }
+
+
+def allocation_facts(allocations: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return what every prompt of a plan was given and why, by its name, for a person."""
+    shown = allocations.select("prompt_name", "planned_requests", "share", "reason")
+    return {row.pop("prompt_name"): row for row in shown.iter_rows(named=True)}
 
 
 def _request(
@@ -298,12 +341,13 @@ def calls_of(requests: pl.DataFrame, prompts: pl.DataFrame) -> list[Call]:
         requests: rows of `requests`, shape (n, 21).
         prompts: their payload, shape (n, 8) as `PROMPTS_SCHEMA`.
     """
+    params = {text: orjson.loads(text) for text in requests["generation_params"].unique()}
     return [
         Call(
             call_id=row["call_id"],
             request_id=row["request_id"],
             prompt=orjson.loads(row["prompt"]),
-            params=orjson.loads(row["generation_params"]),
+            params=params[row["generation_params"]],
             seed=row["seed"],
             schema=orjson.loads(row["schema"]) if row["schema"] else None,
         )

@@ -87,7 +87,7 @@ class Routing:
         return named[0] if named else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """One request as it will be sent.
 
@@ -141,7 +141,7 @@ class Answer:
     reasoning: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ending:
     """How one call ended: an answer, a reason why there is none, or not sent at all."""
 

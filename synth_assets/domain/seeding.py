@@ -1,9 +1,12 @@
 """Which rows of its seed tables each request is shown."""
 
 import random
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from synth_assets.domain.decks import Deck
+from synth_assets.domain.past import Past
 from synth_assets.errors import UsageError
 from synth_assets.recipe.axes import TableAxis
 from synth_assets.recipe.loader import Recipe, SeedRow
@@ -13,14 +16,28 @@ Rows = dict[str, list[dict[str, str]]]
 """Fields of the rows a template sees, by table."""
 
 
-class SeedDealer:
-    """Deals the rows of one plan; a table that an axis deals is not among them."""
+Group = tuple[Any, ...]
+"""The values by which rows fit: those of the axes that `match` and `differ` name."""
 
-    def __init__(self, recipe: Recipe) -> None:
+
+class SeedDealer:
+    """Deals the rows of one plan, request by request; a table that an axis deals is not among them.
+
+    Among the requests that the same rows fit, an ordered or shuffled table is one `Deck`: the first request of a plan
+    takes the hand after those that all plans before have dealt in its group.
+    """
+
+    def __init__(self, recipe: Recipe, past: Past) -> None:
         axes = {name: axis.table for name, axis in recipe.model.axes.items() if isinstance(axis, TableAxis)}
         self._recipe = recipe
         self._axes = list(axes)
         self._tables = {name: table for name, table in recipe.model.seeds.items() if name not in axes.values()}
+        self._decks: dict[tuple[str, Group], Deck[SeedRow]] = {}
+        self._hands = {name: self._hands_before(table, past) for name, table in self._tables.items()}
+
+    @staticmethod
+    def _hands_before(table: SeedTable, past: Past) -> Counter[Group]:
+        return Counter() if table.order == "random" else past.counts([*table.match, *table.differ])
 
     def deal(self, drawn: Mapping[str, Any], dice: random.Random) -> tuple[Rows, list[str]]:
         """Return the rows of the next request by table, and the seed_ids of all it shows, those of its axes included.
@@ -35,11 +52,23 @@ class SeedDealer:
         rows: Rows = {}
         seed_ids = [drawn[axis] for axis in self._axes]
         for name, table in self._tables.items():
-            fitting = self._fitting(name, table, drawn)
-            chosen = dice.sample(fitting, min(table.per_request, len(fitting)))
+            chosen = self._chosen(name, table, drawn, dice)
             rows[name] = [row.fields for row in chosen]
             seed_ids += [row.seed_id for row in chosen]
         return rows, seed_ids
+
+    def _chosen(self, name: str, table: SeedTable, drawn: Mapping[str, Any], dice: random.Random) -> list[SeedRow]:
+        if table.order == "random":
+            fitting = self._fitting(name, table, drawn)
+            return dice.sample(fitting, min(table.per_request, len(fitting)))
+        group = tuple(drawn[axis] for axis in (*table.match, *table.differ))
+        if (name, group) not in self._decks:
+            shuffled = [self._recipe.dataset, name, *group] if table.order == "shuffled" else None
+            fitting = self._fitting(name, table, drawn)
+            self._decks[name, group] = Deck(fitting, size=table.per_request, name=shuffled)
+        number = self._hands[name][group]
+        self._hands[name][group] += 1
+        return self._decks[name, group].hand(number)
 
     def _fitting(self, name: str, table: SeedTable, drawn: Mapping[str, Any]) -> list[SeedRow]:
         fitting = [row for row in self._recipe.seeds if row.table == name and _fits(row, table, drawn)]

@@ -1,16 +1,13 @@
 """The `axes` of a recipe: what a request is asked for besides its label. How values are dealt lives in the domain."""
 
 import re
-from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from synth_assets.recipe.strict import Identifier, Name, Strict
-
-LABEL = "label"
-"""What an axis may depend on besides another axis."""
 
 MOST_NUMBERS = 10**12
 """Values a number axis may have; beyond it two of them would look alike."""
@@ -19,6 +16,7 @@ FORMAT_CODES = "YmdBbAajy%"
 """What may follow a % in the format of a date."""
 
 Spread = Literal["uniform", "stratified"]
+Cover = Literal["proportional", "factorial", "stratified", "random"]
 
 
 class AxisValue(Strict):
@@ -60,10 +58,28 @@ class NumberAxis(Strict):
     def _has_values(self) -> "NumberAxis":
         if self.step is not None and self.decimals is not None:
             raise ValueError("give `step` or `decimals`, not both")
-        unit = self.step if self.step is not None else 10.0 ** -(self.decimals or 0)
-        if not unit <= self.max - self.min <= unit * MOST_NUMBERS:
+        if not 1 < self.size <= MOST_NUMBERS:
             raise ValueError(f"from {self.min:g} to {self.max:g} there are not two to {MOST_NUMBERS:.0e} values")
         return self
+
+    @property
+    def size(self) -> int:
+        """How many values there are; below 1 if `max` lies before `min`."""
+        return (self._exact(self.max) - self._exact(self.min)) // self._unit + 1
+
+    def at(self, place: int) -> int | float:
+        """Return the value of a place from 0; whole numbers if `min` and the distances are whole."""
+        start, unit = self._exact(self.min), self._unit
+        value = start + unit * place
+        return int(value) if start.denominator == unit.denominator == 1 else float(value)
+
+    @property
+    def _unit(self) -> Fraction:
+        return self._exact(self.step) if self.step is not None else Fraction(1, 10 ** (self.decimals or 0))
+
+    @staticmethod
+    def _exact(value: float) -> Fraction:
+        return Fraction(str(value))  # 0.1 as written, not as stored
 
 
 class DateAxis(Strict):
@@ -98,6 +114,15 @@ class DateAxis(Strict):
             raise ValueError("`to` lies before `from`")
         return self
 
+    @property
+    def size(self) -> int:
+        """How many days there are."""
+        return (self.last - self.first).days + 1
+
+    def at(self, place: int) -> date:
+        """Return the day of a place from 0."""
+        return self.first + timedelta(days=place)
+
 
 class TableAxis(Strict):
     """A row of a seed table, whose fields templates see; every row is dealt before one is dealt again."""
@@ -118,61 +143,3 @@ Axis = Annotated[
     BeforeValidator(_written_out),
 ]
 """One control axis; `kind` says which keys it takes."""
-
-
-def names_by_axis(axes: Mapping[str, Axis]) -> dict[str, set[str]]:
-    """Return the names of the values of every axis that has named ones."""
-    found = {}
-    for name, axis in axes.items():
-        if isinstance(axis, CategoryAxis):
-            found[name] = set(axis.values)
-        elif isinstance(axis, ConditionalAxis):
-            found[name] = set().union(*axis.values.values())
-    return found
-
-
-def dealing_order(axes: Mapping[str, Axis]) -> list[str]:
-    """Return the axes as written, but each behind the one it depends on.
-
-    Raises:
-        ValueError: one depends on itself, over others or not.
-    """
-    ordered: list[str] = []
-    waiting = list(axes)
-    while waiting:
-        ready = [name for name in waiting if _parent(axes[name]) in {None, LABEL, *ordered}]
-        if not ready:
-            raise ValueError(f"axes.{waiting[0]}.on: it depends on itself")
-        ordered += ready
-        waiting = [name for name in waiting if name not in ready]
-    return ordered
-
-
-def _parent(axis: Axis) -> str | None:
-    return axis.on if isinstance(axis, ConditionalAxis) else None
-
-
-def refuse_wrong_axes(axes: Mapping[str, Axis], *, labels: Iterable[str], tables: Iterable[str]) -> None:
-    """Refuse conditions on nothing, tables that are none, and tables that two axes deal.
-
-    Raises:
-        ValueError: with the key to look at.
-    """
-    names = {LABEL: set(labels)} | names_by_axis(axes)
-    free = set(tables)
-    for name, axis in axes.items():
-        if isinstance(axis, ConditionalAxis):
-            _refuse_wrong_condition(name, axis, names)
-        if isinstance(axis, TableAxis):
-            if axis.table not in free:
-                raise ValueError(f"axes.{name}.table: '{axis.table}' is no key of `seeds`, or another axis deals it")
-            free.remove(axis.table)
-    dealing_order(axes)
-
-
-def _refuse_wrong_condition(name: str, axis: ConditionalAxis, names: Mapping[str, set[str]]) -> None:
-    if axis.on not in names:
-        raise ValueError(f"axes.{name}.on: '{axis.on}' is neither `label` nor an axis of named values")
-    strays = sorted(set(axis.values) ^ names[axis.on])
-    if strays:
-        raise ValueError(f"axes.{name}.values: {strays} must stand both here and among the values of {axis.on}")

@@ -10,7 +10,7 @@ from synth_assets.errors import SynthError, UsageError
 from synth_assets.recipe.chains import refuse_unfit
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.recipe.models import ModelUse, refuse_unknown
-from synth_assets.recipe.providers import Profiles, load_profiles
+from synth_assets.recipe.providers import NO_PROFILES, Profiles, load_profiles
 from synth_assets.recipe.strict_yaml import Document, parse
 from synth_assets.recipe.template import Template, load_template
 from synth_assets.recipe.validation import validated
@@ -40,7 +40,7 @@ class Recipe:
     seeds: tuple[SeedRow, ...]
     test: tuple[SeedRow, ...] = ()
     """Rows of the test set that stands in the folder; no prompt ever sees them."""
-    profiles: Profiles = Profiles()
+    profiles: Profiles = NO_PROFILES
     """The endpoints it may name; empty for one that names none."""
 
     @property
@@ -147,7 +147,7 @@ def _profiles(model: RecipeModel, document: Document, file: Path) -> Profiles:
     """
     named, settings = ("generator", "model"), model.generator
     if not settings.models and "/" not in settings.model:
-        return Profiles()
+        return NO_PROFILES
     profiles = load_profiles(file.parents[1])
     if settings.models:
         refuse_unknown(settings.models, profiles, where=document, file=str(file))

@@ -10,11 +10,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from synth_assets.recipe.axes import LABEL, Axis, TableAxis, names_by_axis, refuse_wrong_axes
+from synth_assets.recipe.axes import Axis, Cover, TableAxis
+from synth_assets.recipe.axis_rules import LABEL, names_by_axis, refuse_too_many, refuse_wrong_axes
 from synth_assets.recipe.cron import refuse_no_cron
 from synth_assets.recipe.models import ModelUse
 from synth_assets.recipe.prices import PriceModel
 from synth_assets.recipe.providers import EMBEDDED
+from synth_assets.recipe.rotation import Rotation, WeightsRotation, refuse_high_floor
 from synth_assets.recipe.strict import Identifier, Name, Reason, Strict
 from synth_assets.recipe.tags import AxisTag, TagRule
 from synth_assets.vocabulary import Assessment
@@ -89,6 +91,9 @@ class SeedTable(Strict):
     per_request: int = Field(default=1, ge=1, le=50, description="Rows drawn for each request.")
     match: list[Name] = Field(default_factory=list, description="Row fields that must equal the drawn axis value.")
     differ: list[Name] = Field(default_factory=list, description="Row fields that must not equal the drawn axis value.")
+    order: Literal["random", "ordered", "shuffled"] = Field(
+        default="random", description="Each request draws on its own, or every row is shown before one again."
+    )
     is_example: bool = Field(
         default=False,
         description="Rows show what an answer looks like: copies are rejected, and a baseline learns from them.",
@@ -96,8 +101,8 @@ class SeedTable(Strict):
 
     @property
     def is_dealt_whole(self) -> bool:
-        """Whether nothing says which of its rows fit a request, or how many it is shown."""
-        return self.per_request == 1 and not self.match and not self.differ
+        """Whether nothing says which of its rows fit a request, how many it is shown, or in which order."""
+        return self.per_request == 1 and self.order == "random" and not self.match and not self.differ
 
 
 class StepUse(Strict):
@@ -243,10 +248,12 @@ class RecipeModel(Strict):
         default_factory=dict, description="At least two of a classification; other tasks may have none."
     )
     axes: dict[Name, Axis] = Field(default_factory=dict)
+    cover: Cover = Field(default="proportional", description="How the values of several axes come together.")
     openings: list[Opening] = Field(default_factory=list)
     seeds: dict[Identifier, SeedTable] = Field(default_factory=dict)
     prompts: list[PromptUse] = Field(min_length=1)
     max_ancestry_depth: int = Field(default=3, ge=1, le=20, description="How often a sample may be evolved again.")
+    rotation: Rotation = WeightsRotation()
     rules: dict[Assessment, Rule] = Field(description="Asked of every sample; breaking one rejects it.")
     tags: dict[Identifier, TagRule] = Field(default_factory=dict, description="Given to every sample; none decides.")
     gates: Gates
@@ -341,16 +348,19 @@ class RecipeModel(Strict):
                 raise ValueError(f"prompts: {names} names one twice")
         if all(use.evolves for use in self.prompts):
             raise ValueError("prompts: one must evolve nothing, or there would be no first sample")
+        refuse_high_floor(self.rotation, len(self.prompts))
         return self
 
     @model_validator(mode="after")
     def _axes_can_be_dealt(self) -> "RecipeModel":
         refuse_wrong_axes(self.axes, labels=self.labels, tables=self.seeds)
+        if self.cover == "factorial":
+            refuse_too_many(self.axes)
         for name, axis in self.axes.items():
             if isinstance(axis, TableAxis) and not self.seeds[axis.table].is_dealt_whole:
                 raise ValueError(
                     f"seeds.{axis.table}: axis {name} deals it, one row for each request; it takes no "
-                    "`per_request`, `match` or `differ`"
+                    "`per_request`, `order`, `match` or `differ`"
                 )
         return self
 

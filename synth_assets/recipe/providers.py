@@ -1,6 +1,6 @@
-"""`providers.yaml`: the endpoints that recipes may name, beside the dataset folders; what each can do, costs and allows.
+"""`providers.yaml`: the endpoints that recipes may name; what each can do, what it costs and how fast it may be asked.
 
-No key ever stands in it: it names the environment variable that holds one.
+It lies beside the dataset folders. No key ever stands in it: it names the environment variable that holds one.
 """
 
 import re
@@ -119,6 +119,9 @@ class Profiles:
         if model not in endpoint.models:
             raise KeyError(model)
         return Profile(provider, model, endpoint)
+
+
+NO_PROFILES = Profiles()
 
 
 def load_profiles(root: Path) -> Profiles:

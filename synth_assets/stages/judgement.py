@@ -1,7 +1,7 @@
 """The stages that judge: measuring every sample, deciding on it, and making examples of the accepted."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -30,21 +30,55 @@ Stored = tuple[str, str | None, StoredObject]
 """A payload object with its kind and batch, as a commit names it."""
 
 
-def score(work: Work, embedder: Embedder, protected: LabelledTexts) -> Finished:
-    """Give every sample its missing or outdated assessments; those it has stand. Tags are found anew each time."""
-    read = work.written_by(Stage.GENERATED)
-    evidence = read_evidence(work.lake, work.recipe.model, work.batch, protected=())
+@dataclass(frozen=True)
+class Measured:
+    """What was found out about the samples of a batch.
+
+    Attributes:
+        assessments: all of them, shape (samples x scorers, 9) by the contract.
+        new: samples that were measured now.
+        tags: rows of `tags`.
+        payload: embeddings that were made.
+    """
+
+    assessments: pl.DataFrame
+    new: int
+    tags: pl.DataFrame
+    payload: Sequence[Stored] = ()
+
+
+def measure(
+    work: Work, evidence: Evidence, embedder: Embedder, protected: LabelledTexts, *, may_store: bool = True
+) -> Measured:
+    """Give every sample its missing or outdated assessments, and its tags; nothing is committed.
+
+    Args:
+        work: the bench.
+        evidence: what there is of the batch; its samples need not be in the lake.
+        embedder: makes the vectors some scorers compare.
+        protected: rows no sample may resemble.
+        may_store: whether embeddings are written as payload.
+    """
     context = _context(work.recipe, embedder, protected)
     kept, outdated = _present(evidence, {name.value: source_id(SCORERS[name], context) for name in Assessment})
     rules = work.recipe.model.tags
     samples, vectors, stored = _samples(evidence, outdated), NO_VECTORS, []
     if outdated or any(isinstance(rule, CentroidsTag) for rule in rules.values()):
-        vectors, stored = _embeddings(work, embedder, samples)
+        vectors, stored = _embeddings(work, embedder, samples, may_store=may_store)
     context = replace(context, embeddings=vectors)
     measured = _measured(work, evidence, samples, context, embedder) if outdated else kept.clear()
     assessments = pl.concat([kept, measured])
     found = tag(Tagged(samples, assessments, vectors, embedder), rules)
     tags = _rows("tags", found.with_columns(pl.lit(work.now()).alias("tagged_at")), work)
+    return Measured(assessments, len(outdated), tags, stored)
+
+
+def score(work: Work, embedder: Embedder, protected: LabelledTexts) -> Finished:
+    """Give every sample its missing or outdated assessments; those it has stand. Tags are found anew each time."""
+    read = work.written_by(Stage.GENERATED)
+    evidence = read_evidence(work.lake, work.recipe.model, work.batch, protected=())
+    measured = measure(work, evidence, embedder, protected)
+    assessments, tags = measured.assessments, measured.tags
     evidence = replace(evidence, assessments=assessments, tags=tags)
     return work.finish(
         Stage.SCORED,
@@ -54,13 +88,13 @@ def score(work: Work, embedder: Embedder, protected: LabelledTexts) -> Finished:
             wrote=fingerprints.of_scored(assessments),
             facts={
                 "samples": evidence.samples.height,
-                "measured": len(outdated),
+                "measured": measured.new,
                 "assessments": assessments.height,
                 **_means(assessments),
-                **_tag_counts(tags, rules),
+                **_tag_counts(tags, work.recipe.model.tags),
             },
             changes=[Change("assessments", assessments, work.here), Change("tags", tags, work.here)],
-            payload=stored,
+            payload=measured.payload,
         ),
     )
 

@@ -45,6 +45,41 @@ class Batches(pa.DataFrameModel):
     opened_at: INSTANT = column("When the batch was first planned.")
 
 
+class PromptAllocations(pa.DataFrameModel):
+    """How each plan divided its requests among the prompts, and why."""
+
+    dataset: str = column("Dataset of the plan.")
+    batch: str = column("Batch of the plan.")
+    attempt: pl.Int64 = column("Attempt that was planned.", ge=1)
+    prompt_name: str = column("Template that was given the requests.")
+    prompt_version: str = column("Version of that template.")
+    rotation: str = column("What decided.", isin=["weights", "adaptive"])
+    share: pl.Float64 = column("Share it was given.", unit="0..1", ge=0, le=1)
+    planned_requests: pl.Int64 = column("Requests it got: the share in whole numbers.", unit="requests", ge=0)
+    tried_requests: pl.Int64 = column(
+        "Its earlier requests that were looked at; null where weights decided.", unit="requests", nullable=True, ge=0
+    )
+    accepted_samples: pl.Float64 = column(
+        "Samples of those that passed every rule, one not yet decided counted as 1 / overdraw; null where weights "
+        "decided.",
+        unit="samples",
+        nullable=True,
+        ge=0,
+    )
+    cost_per_accepted: pl.Float64 = column(
+        "What one of these cost; null where weights decided or nothing was accepted.",
+        unit="cost_unit",
+        nullable=True,
+        ge=0,
+    )
+    cost_unit: str = column(
+        "Unit of that: USD where every price is known, else tokens, else requests; null where weights decided.",
+        nullable=True,
+        isin=["USD", "tokens", "requests"],
+    )
+    reason: str = column("Why it was given this share, in a sentence.")
+
+
 class Requests(pa.DataFrameModel):
     """Every planned request, whether it was sent or not."""
 
@@ -68,7 +103,7 @@ class Requests(pa.DataFrameModel):
     opening: str = column("Sha256 of the seeded opening the answer continues; null if none.", nullable=True)
     generator: str = column("Who wrote the answer: synth-assets, or the tool an ingested row came from.", before=OURS)
     provider: str = column(
-        "Endpoint it is addressed to: embedded, a name of providers.yaml or a host; unknown if ingested or not recorded.",
+        "Endpoint it is addressed to: embedded, a name of providers.yaml or a host; unknown if ingested.",
         before=UNKNOWN,
     )
     model: str = column("Model the request is addressed to; unknown if an ingested row does not say.")

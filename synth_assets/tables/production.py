@@ -22,7 +22,7 @@ class Generations(pa.DataFrameModel):
     )
     model: str = column("Model that says it answered; null if none did.", nullable=True)
     written_by: str = column(
-        "Model that was asked for the last answer, as requests.model has it: another one after a fallback; null without "
+        "Model that was asked for the last answer, as in requests.model unless another one stood in; null without "
         "answer, or if not recorded.",
         nullable=True,
     )
