@@ -2,7 +2,6 @@
 
 import math
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from synth_assets.domain.ports import Answer, Call, Provider
 from synth_assets.vocabulary import QuarantineReason
 
 BYTES_PER_TOKEN = 2
-"""Low on purpose: until a first answer came, the cost of a call is estimated from above."""
+"""Low on purpose: what a prompt may cost is estimated from above."""
 
 STOPS = {
     QuarantineReason.UNAUTHORIZED: "check SYNTH_LLM_API_KEY and what it may use, then run the same command again",
@@ -69,7 +68,8 @@ class Purse:
     """What may still be spent, whoever is asked; without a limit everything may.
 
     A try is let go only if what was spent, what is on the wire and itself stay within the limit. What has not come back
-    yet counts at the mean cost of its model so far, before a first answer at what it can cost at most.
+    yet counts at what it can cost at most: its prompt, all the tokens it may answer with, and no less than the dearest
+    answer of its model so far.
 
     Args:
         limit_usd: None for no limit.
@@ -78,8 +78,8 @@ class Purse:
 
     def __init__(self, limit_usd: float | None, provider: Provider) -> None:
         self._limit_usd, self._provider = limit_usd, provider
-        self._spent_usd: dict[Provider, float] = {}
-        self._answers: Counter[Provider] = Counter()
+        self._spent_usd = 0.0
+        self._dearest_usd: dict[Provider, float] = {}
         self._held: dict[str, Call] = {}
         self._wakers: list[Callable[[], None]] = []
 
@@ -96,8 +96,8 @@ class Purse:
         """Whether one more try keeps within the limit; it is held until it is released."""
         if self._limit_usd is None:
             return True
-        committed = [self._expected(each) for each in (*self._held.values(), call)]
-        if math.fsum((*self._spent_usd.values(), *committed)) > self._limit_usd:
+        committed = math.fsum(self._at_most(each) for each in (*self._held.values(), call))
+        if self._spent_usd + committed > self._limit_usd:
             return False
         self._held[call.call_id] = call
         return True
@@ -127,17 +127,14 @@ class Purse:
                 self.pay_unread(row.call)
 
     def _book(self, call: Call, cost_usd: float) -> None:
-        provider = self._asked(call)
-        self._spent_usd[provider] = self._spent_usd.get(provider, 0.0) + cost_usd
-        self._answers[provider] += 1
+        self._spent_usd += cost_usd
+        self._dearest_usd[self._asked(call)] = max(cost_usd, self._dearest_usd.get(self._asked(call), 0.0))
 
     def _asked(self, call: Call) -> Provider:
         return call.asks or self._provider
 
-    def _expected(self, call: Call) -> float:
-        provider = self._asked(call)
-        count = self._answers[provider]
-        return self._spent_usd[provider] / count if count else self._ceiling(call)
+    def _at_most(self, call: Call) -> float:
+        return max(self._ceiling(call), self._dearest_usd.get(self._asked(call), 0.0))
 
     def _ceiling(self, call: Call) -> float:
         price = self._asked(call).price

@@ -5,14 +5,14 @@ Nothing here opens a connection; the environment is an argument.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, urlsplit
 
 from synth_assets.domain.ports import Price, Provider
 from synth_assets.errors import UsageError
 from synth_assets.recipe.model import Generator as Settings
 from synth_assets.recipe.models import ModelUse
 from synth_assets.recipe.prices import PriceModel
-from synth_assets.recipe.providers import EMBEDDED, FILE, Profile, Profiles, sound_address
+from synth_assets.recipe.providers import EMBEDDED, FILE, Profile, Profiles
 from synth_assets.vocabulary import QuarantineReason
 
 BASE_URL = "SYNTH_LLM_BASE_URL"
@@ -129,8 +129,12 @@ def _read(environ: Mapping[str, str], name: str) -> str:
 
 def _checked_url(text: str) -> SplitResult:
     """Refuse what would send the prompt or a password to the wrong place."""
-    url = sound_address(text)
-    if url is None:
+    try:
+        url = urlsplit(text)
+        is_sound = url.scheme in _DEFAULT_PORTS and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        is_sound = False
+    if not is_sound or url.username or url.password or url.query or url.fragment:
         raise UsageError(
             f"{BASE_URL} is no address of an endpoint",
             where="the environment",

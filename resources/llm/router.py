@@ -92,6 +92,7 @@ class _Work:
         self._progress = progress
         self._ended: Counter[str] = Counter()
         self._stop: Stop | None = None
+        self._is_sending = False
         self._runs: dict[str, Run] = {}
         by_name: dict[str, list[int]] = {}
         for place, call in enumerate(calls):
@@ -139,9 +140,11 @@ class _Work:
             purse.pay_known(ledger.known)
         runs = [self._runs[name] for name, ledger in self._ledgers.items() if ledger.open_rows]
         tasks = [asyncio.create_task(run.work(purse)) for run in runs]
+        self._is_sending = True
         try:
             await asyncio.gather(*tasks)
         finally:
+            self._is_sending = False
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -154,7 +157,7 @@ class _Work:
         try:
             self._progress(self._ended.total(), self._total)
         except KeyboardInterrupt:
-            if not self._runs:
+            if not self._is_sending:
                 raise
             self._interrupt()
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, StringConstraints, field_validator
 
@@ -22,6 +21,11 @@ from synth_assets.recipe.validation import validated
 FILE = "providers.yaml"
 EMBEDDED = "embedded"
 """The model inside the installation, wherever a model is named."""
+
+ADDRESS = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~/-]*)?"
+)
+"""What an address may hold: a host, a port and a path, and nothing that could be a secret."""
 
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 KEY_LIKE = re.compile(r"[A-Z0-9]{16,}")
@@ -53,10 +57,10 @@ class ProviderProfile(Strict):
     @field_validator("base_url")
     @classmethod
     def _address_is_safe(cls, value: str) -> str:
-        url = sound_address(value)
-        if url is None:
+        address = ADDRESS.fullmatch(value)
+        if address is None:
             raise ValueError("no address of an endpoint; write https://host/v1 without user, password or query")
-        if url.scheme == "http" and not is_loopback(url.hostname or ""):
+        if address["scheme"] == "http" and not is_loopback(address["host"].strip("[]")):
             raise ValueError("http to another machine sends the key and every prompt in the open; use https")
         return value.rstrip("/")
 
@@ -138,16 +142,6 @@ def load_profiles(root: Path) -> Profiles:
     except (OSError, UnicodeDecodeError):
         raise UsageError("the providers cannot be read", where=str(file), fix="write the file as UTF-8") from None
     return Profiles(validated(ProvidersModel, parse(text, file=file), file=file).providers)
-
-
-def sound_address(text: str) -> SplitResult | None:
-    """Return the parts of an address that can be an endpoint's, None if it cannot, or would carry a secret."""
-    try:
-        url = urlsplit(text)
-        is_sound = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
-    except ValueError:
-        return None
-    return url if is_sound and not (url.username or url.password or url.query or url.fragment) else None
 
 
 def is_loopback(host: str) -> bool:
