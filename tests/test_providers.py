@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from resources.llm import make_generator
+from synth_assets.assets.factory import dataset_assets
 from synth_assets.domain.planning import Plan, plan_attempt
 from synth_assets.domain.ports import Price, Provider, Route, Routing
 from synth_assets.errors import UsageError
@@ -216,3 +217,13 @@ def test_a_model_that_no_template_suits_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="no prompt of 'tiny' has mode completion"):
         planned(recipe, Routing((Route(CHATS), Route(COMPLETIONS))))
+
+
+def test_what_is_generated_runs_in_the_pool_of_its_first_provider(tmp_path: Path) -> None:
+    models = [{"model": "far/vendor/big"}, {"model": "near/small"}]
+    recipe = recipe_with(tmp_path, {"models": models})
+
+    pools = {each.key.path[-1]: each.op.pool for each in dataset_assets(recipe)}
+
+    assert pools["generated"] == "provider_far"
+    assert {pool for stage, pool in pools.items() if stage != "generated"} == {None}

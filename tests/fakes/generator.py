@@ -26,6 +26,7 @@ class FakeGenerator:
     Attributes:
         quarantines: how many calls, first in plan order, end without an answer.
         routes: the models it asks, instead of `provider` alone.
+        declines: why the answer to a call is of no use although it is paid, None if it is of use.
         fails: why a call gets no answer, None if it gets one.
         stop_after: calls that are answered before the money runs out; None never stops.
         refuses: whether every answer declines.
@@ -39,6 +40,7 @@ class FakeGenerator:
         self.provider = provider
         self.quarantines = 0
         self.routes: tuple[Route, ...] = ()
+        self.declines: Callable[[Call], QuarantineReason | None] = lambda call: None
         self.fails: Callable[[Call], QuarantineReason | None] = lambda call: None
         self.stop_after: int | None = None
         self.refuses = False
@@ -82,7 +84,9 @@ class FakeGenerator:
         if not known:
             self.paid[call.call_id] += 1
             self._journal[call.call_id] = self._answer(call)
-        return Ending(call.request_id, call.call_id, Outcome.ANSWERED, None, self._journal[call.call_id], 1)
+        declined = self.declines(call)
+        outcome = Outcome.ANSWERED if declined is None else Outcome.QUARANTINED
+        return Ending(call.request_id, call.call_id, outcome, declined, self._journal[call.call_id], 1)
 
     def _answer(self, call: Call) -> Answer:
         prompt = call.prompt if isinstance(call.prompt, str) else stored_json(call.prompt)
