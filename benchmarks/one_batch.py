@@ -77,17 +77,20 @@ def plan(home: Path, rows: int) -> dict[str, Any]:
     return {"planned": rows}
 
 
-def stage(home: Path, concurrency: int, *, is_sdk_loaded: bool) -> dict[str, Any]:
-    """Work off the planned batch; the SDK is loaded before the measuring starts, or when the first request is due."""
+def stage(home: Path, concurrency: int, *, is_all_loaded: bool) -> dict[str, Any]:
+    """Work off the planned batch; what is imported late is loaded before the measuring starts, or when it is due."""
     from resources.claims import Claims
     from resources.lake import open_lake
     from resources.llm import make_generator
+    from synth_assets.checks.verdict import prepare
     from synth_assets.recipe import load_recipe
     from synth_assets.stages import generation
     from synth_assets.stages.work import Work
 
-    if is_sdk_loaded:
+    if is_all_loaded:
         import resources.llm.wire  # noqa: F401
+
+        prepare()
     imported_mb = memory_mb("VmRSS")
     recipe = load_recipe(home / DATASET)
     settings = recipe.model.generator.model_copy(update={"concurrency": concurrency})
@@ -194,7 +197,7 @@ def main() -> None:
     elif kind == "dagster":
         found = through_dagster(Path(rest[0]))
     elif kind in ("stage", "whole"):
-        found = stage(Path(rest[0]), int(rest[1]), is_sdk_loaded=kind == "stage")
+        found = stage(Path(rest[0]), int(rest[1]), is_all_loaded=kind == "stage")
     else:
         found = peer(kind, rest[0], int(rest[1]), int(rest[2]))
     print(json.dumps(found))

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.aims import AIMS, LATENCY_S, Place, steps
 from tests.command import Home, tiny
 from tests.deadly import POINTS
 from tests.fakes.chat_provider import ChatProvider
-from tests.torture import AIMS, LATENCY_S, SETTINGS, Place, check, never_killed, steps, torture
+from tests.torture import SETTINGS, check, never_killed, torture
 
 KILLS, SEED = 20, 2
 """With this seed a release dies last between its commit and the ledger: nothing is new when it is run again."""

@@ -111,6 +111,24 @@ def meaning(reply: Reply, mode: Mode, *, now: datetime) -> Choice | Fault:
     return _fault(reply, now)
 
 
+def answer_of(choice: Choice, call_id: str, *, tries: int, latency_s: float, at: datetime) -> Answer:
+    """Return a paid choice as the journal keeps it."""
+    return Answer(
+        call_id=call_id,
+        text=choice.text,
+        refusal=choice.refusal,
+        finish_reason=choice.finish_reason,
+        model=choice.model,
+        input_tokens=choice.input_tokens,
+        output_tokens=choice.output_tokens,
+        mean_logprob=choice.mean_logprob,
+        latency_s=latency_s,
+        generated_at=at,
+        tries=tries,
+        reasoning=choice.reasoning,
+    )
+
+
 def ending_of(request_id: str, answer: Answer) -> Ending:
     """Classify a paid answer; the same whether it came from the network or from the journal."""
     reason = _flaw(answer)

@@ -7,6 +7,7 @@ from typing import Protocol
 from resources.llm.limits import Patience
 from resources.llm.provider import Address
 from resources.llm.rates import Rate
+from synth_assets.domain.ports import Provider
 from synth_assets.vocabulary import QuarantineReason
 
 
@@ -29,6 +30,7 @@ class Line:
 
     Attributes:
         rate: what it allows; shared by all runs of a generator.
+        poll_s: first wait for a file of calls, in seconds; None sends calls one by one instead.
         key: environment variable that should hold its key but is not set; empty if nothing is missing.
         prices: where a price of ``{model}`` belongs.
         advice: what a person does after a stop of it, where that is not what `limits.STOPS` says.
@@ -37,6 +39,12 @@ class Line:
     endpoint: Endpoint
     patience: Patience
     rate: Rate = field(default_factory=Rate)
+    poll_s: float | None = None
     key: str = ""
     prices: str = "generator.prices.{model} to the recipe"
     advice: Mapping[QuarantineReason, str] = field(default_factory=dict)
+
+
+def named(provider: Provider) -> str:
+    """Name a provider in a stop."""
+    return f"{provider.name}, model {provider.model}"

@@ -18,6 +18,10 @@ from synth_assets.vocabulary import QuarantineReason
 BASE_URL = "SYNTH_LLM_BASE_URL"
 API_KEY = "SYNTH_LLM_API_KEY"
 MODEL = "SYNTH_LLM_MODEL"
+MODE = "SYNTH_LLM_MODE"
+LIVE, RECORD, REPLAY = "live", "record", "replay"
+MODES = (LIVE, RECORD, REPLAY)
+"""The journal records always, so `record` is another word for `live`."""
 
 NO_KEY = "none"
 """What is sent to endpoints that want no key; the SDK insists on one."""
@@ -121,6 +125,18 @@ def advice(profile: Profile) -> dict[QuarantineReason, str]:
 
 def _price(price: PriceModel | None) -> Price | None:
     return Price(**price.model_dump()) if price else None
+
+
+def is_replay(environ: Mapping[str, str]) -> bool:
+    """Whether answers may come from the journal alone.
+
+    Raises:
+        UsageError: the environment names no mode there is.
+    """
+    mode = _read(environ, MODE) or LIVE
+    if mode not in MODES:
+        raise UsageError(f"{MODE} is no mode", where="the environment", fix=f"set {', '.join(MODES)} or nothing")
+    return mode == REPLAY
 
 
 def _read(environ: Mapping[str, str], name: str) -> str:

@@ -13,12 +13,14 @@ from functools import partial
 from pathlib import Path
 
 from resources.journal import Journal
+from resources.llm.bulk import BulkRun
 from resources.llm.interrupts import interruptible, run_async
 from resources.llm.ledger import Ledger
 from resources.llm.limits import STOPS, Purse
 from resources.llm.line import Line
 from resources.llm.run import Run
-from synth_assets.domain.ports import Call, Ending, Endings, Provider, Routing, Stop
+from resources.llm.submissions import Submissions
+from synth_assets.domain.ports import Call, Ending, Endings, NotRecordedError, Provider, Routing, Stop
 from synth_assets.vocabulary import FALLS_BACK, STOPS_ALL, Outcome, QuarantineReason
 
 Progress = Callable[[int, int], None]
@@ -31,9 +33,11 @@ class Router:
         routing: the models.
         lines: their providers, by name.
         home: SYNTH_HOME.
+        is_replay: whether answers come from the journal alone.
     """
 
-    def __init__(self, routing: Routing, lines: Mapping[str, Line], *, home: Path) -> None:
+    def __init__(self, routing: Routing, lines: Mapping[str, Line], *, home: Path, is_replay: bool = False) -> None:
+        self.is_replay = is_replay
         self._routing = routing
         self._lines = lines
         self._home = home
@@ -66,15 +70,33 @@ class Router:
 
         Raises:
             IntegrityError: the journal contradicts itself.
+            NotRecordedError: this is a replay, and the journal knows nothing of a call.
         """
+        self.rehearse(calls, dataset=dataset, batch=batch)
         journal = Journal.open(self._home, dataset, batch)
-        work = _Work(calls, journal, self._routing, self._lines, progress)
+        work = _Work(
+            calls, journal, Submissions(self._home, dataset, batch), self._routing, self._lines, progress=progress
+        )
         try:
             work.do(spend_limit_usd)
         finally:  # what was noted is on disk before anybody else is asked
             journal.close()
             self.close()
         return work.endings()
+
+    def rehearse(self, calls: Sequence[Call], *, dataset: str, batch: str) -> None:
+        """See to it that a replay can end every call; anything else can, so nothing is looked at.
+
+        Raises:
+            IntegrityError: the journal contradicts itself.
+            NotRecordedError: the journal knows nothing of a call; it is the first in plan order.
+        """
+        if not self.is_replay:
+            return
+        journal = Journal.open(self._home, dataset, batch)
+        missing = next((call for call in calls if journal.get(call.call_id) is None), None)
+        if missing is not None:
+            raise NotRecordedError(missing.request_id)
 
     def close(self) -> None:
         """Let go of the endpoints; the embedded server ends by itself once nobody needs it."""
@@ -86,14 +108,21 @@ class _Work:
     """One `generate`: a ledger and a run for each provider that is addressed, in the order of the first call to it."""
 
     def __init__(
-        self, calls: Sequence[Call], journal: Journal, routing: Routing, lines: Mapping[str, Line], progress: Progress
+        self,
+        calls: Sequence[Call],
+        journal: Journal,
+        submissions: Submissions,
+        routing: Routing,
+        lines: Mapping[str, Line],
+        *,
+        progress: Progress,
     ) -> None:
         self._total, self._journal, self._routing, self._lines = len(calls), journal, routing, lines
         self._progress = progress
         self._ended: Counter[str] = Counter()
         self._stop: Stop | None = None
         self._is_sending = False
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, Run | BulkRun] = {}
         by_name: dict[str, list[int]] = {}
         for place, call in enumerate(calls):
             by_name.setdefault(self._provider(call).name, []).append(place)
@@ -104,7 +133,10 @@ class _Work:
         }
         for name, ledger in self._ledgers.items():
             provider = self._provider(calls[by_name[name][0]])
-            self._runs[name] = Run(ledger, journal, provider=provider, line=lines[name])
+            if lines[name].poll_s is None:
+                self._runs[name] = Run(ledger, journal, provider=provider, line=lines[name])
+            else:
+                self._runs[name] = BulkRun(ledger, journal, submissions, provider=provider, line=lines[name])
 
     def do(self, spend_limit_usd: float | None) -> None:
         """Send what is open, to all providers at once."""

@@ -8,7 +8,7 @@ from resources.journal import Journal
 from resources.llm.answers import UNREADABLE, BrokenError, Choice, Fault, NotConnectedError, OversizedError, meaning
 from resources.llm.ledger import Ledger
 from resources.llm.limits import STOPS, Purse, Row
-from resources.llm.line import Line
+from resources.llm.line import Line, named
 from resources.llm.provider import Address
 from resources.llm.schedule import Schedule
 from synth_assets.domain.ports import Call, Ending, Provider, Stop
@@ -116,7 +116,7 @@ class Run:
     def where(self) -> str:
         """Names the provider, and the model if it is asked but for one, in a stop."""
         models = {(row.call.asks or self._provider).model for row in self._ledger.open_rows} or {self._provider.model}
-        return f"{self._provider.name}, model {models.pop()}" if len(models) == 1 else self._provider.name
+        return named(self._provider) if models == {self._provider.model} else self._provider.name
 
     def _stop(self, reason: QuarantineReason, fix: str) -> Stop:
         return Stop(reason, self.where, fix)

@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from resources.journal import Failure, Journal
-from resources.llm.answers import Choice, Fault, ending_of
+from resources.llm.answers import Choice, Fault, answer_of, ending_of
 from resources.llm.limits import STOPS, Purse, Row
 from resources.llm.line import Line
 from resources.llm.pace import Pace
-from synth_assets.domain.ports import Answer, Call, Ending, Stop
+from synth_assets.domain.ports import Call, Ending, Stop
 from synth_assets.errors import StoppedError
 from synth_assets.vocabulary import Outcome, QuarantineReason
 
@@ -201,20 +201,8 @@ class Schedule:
 
     async def _keep(self, row: Row, choice: Choice, *, latency_s: float) -> None:
         """Make a paid answer durable, then an ending."""
-        answer = Answer(
-            call_id=row.call.call_id,
-            text=choice.text,
-            refusal=choice.refusal,
-            finish_reason=choice.finish_reason,
-            model=choice.model,
-            input_tokens=choice.input_tokens,
-            output_tokens=choice.output_tokens,
-            mean_logprob=choice.mean_logprob,
-            latency_s=latency_s,
-            generated_at=datetime.now(UTC),
-            tries=row.tries,
-            reasoning=choice.reasoning,
-        )
+        now = datetime.now(UTC)
+        answer = answer_of(choice, row.call.call_id, tries=row.tries, latency_s=latency_s, at=now)
         self._heard_at = self._answered_at = time.monotonic()
         self._purse.pay(row.call, answer)
         self._rate.took(row.call, answer)

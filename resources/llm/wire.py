@@ -5,6 +5,7 @@ which takes most of a second: it is imported when the first request is due.
 """
 
 import logging
+from functools import lru_cache
 from typing import Any
 
 import httpx2
@@ -57,6 +58,18 @@ def body_of(call: Call, provider: Provider) -> bytes:
     return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx2.URL:
+    return httpx2.URL(url)
+
+
+class _Client(openai.AsyncOpenAI):
+    """The SDK's client, which would parse its one address anew for every request."""
+
+    def _prepare_url(self, url: str) -> httpx2.URL:
+        return _parsed(url)
+
+
 class Wire:
     """An SDK client bound to one address and one event loop."""
 
@@ -65,9 +78,8 @@ class Wire:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.address = address
         self._provider = provider
-        # A whole address is parsed once, a path is parsed, merged and parsed again.
         self._urls = {"chat": f"{address.base_url}/chat/completions", "completion": f"{address.base_url}/completions"}
-        self._client = openai.AsyncOpenAI(
+        self._client = _Client(
             api_key=address.api_key, base_url=address.base_url, max_retries=0, http_client=DirectClient()
         )
 

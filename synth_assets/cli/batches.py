@@ -102,7 +102,9 @@ def run_batch(
 
     Raises:
         RefusedError: another process works on the batch; nothing was sent.
+        StoppedError: this is a replay, and the journal knows nothing of a call; nothing was changed.
     """
+    project.rehearse(recipe.promising(accept) if accept else recipe, batch, regenerate=regenerate)
     claims = Claims(project.lake, project.home)
     claims.hold(recipe.model, batch)
     try:
@@ -132,6 +134,7 @@ def _until_kept(
         unanswered = _unanswered(project, recipe.dataset, batch, attempt=prospect.number - 1)
         if unanswered is not None:
             return unanswered
+        project.rehearse(recipe, batch, regenerate=False)
         number = prospect.number
         config = _plan_config(recipe, regenerate=False, accept=None)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,21 @@ class Project:
 
         with Generators(self.home).open(recipe) as generator:
             return generator.routing
+
+    def rehearse(self, recipe: Recipe, batch: str, *, regenerate: bool) -> None:
+        """In a replay, see to it that the journal knows every call the next run would make; otherwise do nothing.
+
+        Raises:
+            StoppedError: it knows nothing of one.
+        """
+        from resources.wiring import Generators
+        from synth_assets.stages.rehearsal import rehearse
+
+        with Generators(self.home).open(recipe) as generator:
+            if generator.is_replay:
+                has_all = partial(generator.rehearse, dataset=recipe.dataset, batch=batch)
+                routing = generator.routing
+                rehearse(self.lake, recipe, batch, routing=routing, has_all=has_all, regenerate=regenerate)
 
     @contextmanager
     def instance(self) -> Iterator["dg.DagsterInstance"]:

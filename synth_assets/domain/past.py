@@ -36,13 +36,13 @@ class Past:
 
     Attributes:
         requests: columns batch, label, axes of `requests`, shape (n, 3).
-        parents: samples that may be evolved, in a stable order.
         records: what became of the requests of the recipe's present prompts, by name.
+        parents: samples that may be evolved, in a stable order.
     """
 
     requests: pl.DataFrame
-    parents: Sequence[Parent] = ()
     records: Mapping[str, Record] = field(default_factory=dict)
+    parents: Sequence[Parent] = ()
 
     def has_parents(self, labels: Iterable[str]) -> bool:
         """Whether every one of some labels has a sample that may be evolved."""

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -12,19 +12,18 @@ import polars as pl
 
 from synth_assets.canonical import canonical_json, sha256, stored_json
 from synth_assets.domain import ids
-from synth_assets.domain.apportion import apportion, apportion_rows, shuffled
+from synth_assets.domain.allotment import allot
+from synth_assets.domain.apportion import apportion, shuffled
 from synth_assets.domain.axes import Value, deal, table_rows
 from synth_assets.domain.parsing import schema_of
 from synth_assets.domain.past import NOTHING, Parent, Past
 from synth_assets.domain.ports import Call, Provider, Route, Routing
 from synth_assets.domain.rendering import render
-from synth_assets.domain.rotation import Allocation, allocate
-from synth_assets.domain.routing import balanced, routes_for, stored_fallback
+from synth_assets.domain.routing import routes_for, stored_fallback
 from synth_assets.domain.seeding import SeedDealer
 from synth_assets.errors import UsageError
 from synth_assets.recipe.loader import Recipe, template_sha256
 from synth_assets.recipe.model import PromptUse, RecipeModel
-from synth_assets.recipe.rotation import AdaptiveRotation
 from synth_assets.recipe.tasks import TASKS
 from synth_assets.recipe.template import Template
 from synth_assets.tables import TABLES
@@ -104,10 +103,8 @@ def plan_attempt(
     routing = Routing.to(asked) if isinstance(asked, Provider) else asked
     templates = templates_for(recipe, routing, may_evolve=past.has_parents(wanted))
     dice = ids.seeded(recipe.dataset, batch, attempt)
-    weights = balanced(_weights(recipe.model, (each.name for each in templates)), templates, routing)
-    allocations = allocate(recipe.model.rotation, weights, past.records)
-    parts = _parts(recipe, allocations, weights, wanted)
-    draws = _draws(recipe, parts, dice, past, batch=batch)
+    allotment = allot(recipe, templates, wanted, past.records, routing, batch=batch, attempt=attempt)
+    draws = _draws(recipe, allotment.parts, dice, past, batch=batch)
     routes = routes_for(
         [draw.template.mode for draw in draws], routing, ids.seeded("routes", recipe.dataset, batch, attempt)
     )
@@ -118,9 +115,7 @@ def plan_attempt(
     ]
     requests = TABLES["requests"].frame([row for row, _ in rows]).drop("object_sha256")
     prompts = pl.DataFrame([payload for _, payload in rows], schema=PROMPTS_SCHEMA)
-    here = {"batch": batch, "attempt": attempt}
-    allocated = [here | _allocation_row(recipe, name, each, parts) for name, each in allocations.items()]
-    return Plan(requests, prompts, TABLES["prompt_allocations"].frame(allocated))
+    return Plan(requests=requests, prompts=prompts, allocations=allotment.rows)
 
 
 def templates_for(recipe: Recipe, routing: Routing, *, may_evolve: bool = False) -> list[Template]:
@@ -173,20 +168,6 @@ class Draw:
         return {**values, **label, "language": model.language}
 
 
-def _weights(model: RecipeModel, names: Iterable[str]) -> dict[str, float]:
-    weights = {use.name: use.weight for use in model.prompts}
-    return {name: weights[name] for name in names}
-
-
-def _parts(
-    recipe: Recipe, allocations: Mapping[str, Allocation], weights: Mapping[str, float], wanted: Mapping[str, int]
-) -> dict[str, dict[str, int]]:
-    """Return how many requests of each label every prompt gets."""
-    if isinstance(recipe.model.rotation, AdaptiveRotation):
-        return apportion_rows(wanted, {name: each.share for name, each in allocations.items()})
-    return {label: apportion(count, weights) for label, count in wanted.items()}
-
-
 def _draws(
     recipe: Recipe, parts: Mapping[str, Mapping[str, int]], dice: random.Random, past: Past, *, batch: str
 ) -> list[Draw]:
@@ -204,31 +185,6 @@ def _draws(
 
 def _parent(use: PromptUse, label: str, past: Past, dice: random.Random) -> Parent | None:
     return dice.choice(past.parents_by_label()[label]) if use.evolves else None
-
-
-def _allocation_row(
-    recipe: Recipe, name: str, allocation: Allocation, parts: Mapping[str, Mapping[str, int]]
-) -> dict[str, Any]:
-    record = allocation.record
-    return {
-        "dataset": recipe.dataset,
-        "prompt_name": name,
-        "prompt_version": recipe.template(name).version,
-        "rotation": recipe.model.rotation.kind,
-        "share": allocation.share,
-        "planned_requests": sum(part[name] for part in parts.values()),
-        "tried_requests": record.requests if record else None,
-        "accepted_samples": record.accepted if record else None,
-        "cost_per_accepted": allocation.cost_per_accepted,
-        "cost_unit": allocation.cost_unit,
-        "reason": allocation.reason,
-    }
-
-
-def allocation_facts(allocations: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return what every prompt of a plan was given and why, by its name, for a person."""
-    shown = allocations.select("prompt_name", "planned_requests", "share", "reason")
-    return {row.pop("prompt_name"): row for row in shown.iter_rows(named=True)}
 
 
 def _request(

@@ -176,6 +176,14 @@ class Endings:
     paid_now: int
 
 
+class NotRecordedError(Exception):
+    """A replay met a call the journal knows nothing of; says whose."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(request_id)
+        self.request_id = request_id
+
+
 class Generator(Protocol):
     """One or several language models behind a journal."""
 
@@ -203,6 +211,9 @@ class Generator(Protocol):
             batch: names the journal's folder.
             spend_limit_usd: money left for these calls; None without a budget.
             progress: called with (ended, total) now and then.
+
+        Raises:
+            NotRecordedError: this is a replay, and the journal knows nothing of a call; no call was ended.
         """
 
 

@@ -178,7 +178,7 @@ def _allocation(share: float, record: Record, unit: str, goodness: float, floor:
     if record.requests:
         said = f"{record.accepted:.4g} of {record.requests} requests accepted"
         said += f", {per_accepted:.4g} {unit} per accepted sample" if per_accepted is not None else ""
-        said += f"; {goodness:.2f} times as good as all prompts together, few data counted as few"
+        said += f"; {goodness:.2f} times as good as all prompts together, after the pull to their average"
     else:
         said = "never tried: it counts as average"
     reason = said + (f"; kept at the floor of {floor:g}" if math.isclose(share, floor) else "")

@@ -52,6 +52,9 @@ class Generator(Strict):
     min_p: float | None = Field(default=None, ge=0, le=1, description="llama.cpp only; other providers never see it.")
     max_tokens: int = Field(default=256, ge=1, le=32_768)
     stop: list[str] = Field(default_factory=list, max_length=4, description="Stop strings of completion prompts.")
+    dispatch: Literal["online", "batch"] = Field(
+        default="online", description="`batch` sends files to the provider's batch endpoint and waits for them."
+    )
     concurrency: int = Field(default=16, ge=1, le=1024, description="Calls in flight against an endpoint.")
     deadline_s: float = Field(default=120, gt=0, description="Total time of one call, retries included.")
     max_tries: int = Field(default=5, ge=1, le=20, description="HTTP requests per call.")
@@ -62,6 +65,8 @@ class Generator(Strict):
         names = [use.model for use in self.models]
         if names and self.model != EMBEDDED:
             raise ValueError("give `model` or `models`, not both")
+        if names and self.dispatch == "batch":
+            raise ValueError("batch files go to one `model`, not to several")
         if len(set(names)) < len(names):
             raise ValueError("`models` names one twice; give it one weight")
         return self

@@ -5,7 +5,8 @@ from typing import Any
 
 import orjson
 
-from synth_assets.domain.planning import Plan, allocation_facts, plan_attempt, requests_for
+from synth_assets.domain.allotment import told
+from synth_assets.domain.planning import Plan, plan_attempt, requests_for
 from synth_assets.domain.ports import Routing
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
@@ -37,7 +38,7 @@ def forecast(lake: Lake, recipe: Recipe, batch: str, routing: Routing) -> dict[s
         "requests": planned.requests.height,
         "calls": sum(each["calls"] for each in models),
         "requests_by_label": wanted,
-        "prompts": allocation_facts(planned.allocations),
+        "prompts": told(planned.allocations),
         "models": models,
         "model": ", ".join(each["model"] for each in models),
         "input_tokens": sum(each["input_tokens"] for each in models),

@@ -10,9 +10,10 @@ import polars as pl
 from synth_assets.checks.evidence import Evidence, read_generated
 from synth_assets.checks.gates import judge
 from synth_assets.domain import fingerprints
+from synth_assets.domain.allotment import told
 from synth_assets.domain.conversations import Conversations
 from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts, draft
-from synth_assets.domain.planning import PROMPTS_SCHEMA, allocation_facts, owed, plan_attempt, requests_for
+from synth_assets.domain.planning import PROMPTS_SCHEMA, owed, plan_attempt, requests_for
 from synth_assets.domain.ports import Generator, Routing, Stop
 from synth_assets.domain.routing import address, unknown_models
 from synth_assets.domain.transactions import Change, Commit, Swap
@@ -20,6 +21,7 @@ from synth_assets.errors import RefusedError, StoppedError, SynthError
 from synth_assets.stages.asking import money_left, planned_templates, work_off
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
+from synth_assets.stages.rehearsal import every_call_recorded
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.vocabulary import Outcome, Stage
 
@@ -69,7 +71,7 @@ def plan(work: Work, routing: Routing, *, regenerate: bool, promise: int | None)
                 "opened": new.height,
                 "attempts": attempt,
                 "missing": sum(missing.values()),
-                "prompts": allocation_facts(planned.allocations),
+                "prompts": told(planned.allocations),
             },
             changes=[Change("requests", new), Change("prompt_allocations", planned.allocations)],
             swaps=[
@@ -143,7 +145,8 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
         routing=generator.routing,
     )
     money = money_left(work, evidence, batch["open_attempt"])
-    stop, paid_now = work_off(work, conversations, generator, money_usd=money, progress=progress)
+    with every_call_recorded(requests):
+        stop, paid_now = work_off(work, conversations, generator, money_usd=money, progress=progress)
     drafts = draft(requests, conversations.in_plan_order, model=work.recipe.model)
     return commit_attempt(work, evidence, drafts, stop=stop, paid_now=paid_now, read=read)
 

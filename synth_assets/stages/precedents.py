@@ -36,6 +36,8 @@ def past_of(lake: Lake, recipe: Recipe, routing: Routing, batch: str) -> Past:
 def _records(lake: Lake, recipe: Recipe, routing: Routing, *, memory: int) -> dict[str, Record]:
     planned = lake.read("batches", dataset=recipe.dataset).filter(pl.col("promised") > 0)
     latest = planned.sort("batch").tail(memory)
+    if latest.is_empty():
+        return {}
     here = {"dataset": recipe.dataset, "batch": latest["batch"].to_list()}
     models = sorted({route.provider.model_id for route in routing.routes})
     requests = lake.read("requests", **here, model=models, generator=OURS)

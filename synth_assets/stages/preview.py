@@ -23,6 +23,7 @@ from synth_assets.stages.asking import money_left, planned_templates, work_off
 from synth_assets.stages.judgement import measure
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
+from synth_assets.stages.rehearsal import every_call_recorded
 from synth_assets.stages.work import Work
 
 
@@ -84,7 +85,8 @@ def preview(
         routing=generator.routing,
     )
     money = money_left(work, evidence, attempt)
-    stop, paid_now = work_off(work, conversations, generator, money_usd=money, progress=progress)
+    with every_call_recorded(requests):
+        stop, paid_now = work_off(work, conversations, generator, money_usd=money, progress=progress)
     drafts = draft(requests, conversations.in_plan_order, model=work.recipe.model)
     evidence = replace(
         evidence,

@@ -121,9 +121,10 @@ class Work:
         Raises:
             RefusedError: it did not; the gate that holds is named.
         """
-        commits = latest(self.lake.read("stage_commits", dataset=self.recipe.dataset, partition=self.batch))
-        if stage in BATCH_STAGES and not self.standing().has_passed(stage):
-            raise held_back(self.lake, self.recipe.dataset, self.batch, self.standing())
+        rows = self.lake.read("stage_commits", dataset=self.recipe.dataset, partition=self.batch)
+        commits = latest(rows)
+        if stage in BATCH_STAGES and not standing(rows).has_passed(stage):
+            raise held_back(self.lake, self.recipe.dataset, self.batch, standing(rows))
         if stage not in commits:
             raise RefusedError(
                 f"{self.recipe.dataset} {self.batch} has no {stage}",

@@ -5,6 +5,7 @@ documentation - reads it from here.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandera.polars as pa
@@ -59,7 +60,7 @@ class Table:
         """The Pandera schema every frame of this table must satisfy."""
         return self.model.to_schema()
 
-    @property
+    @cached_property
     def columns(self) -> list[Column]:
         """The columns in their order."""
         return [
@@ -74,7 +75,7 @@ class Table:
             for name, spec in self.schema.columns.items()
         ]
 
-    @property
+    @cached_property
     def dtypes(self) -> dict[str, pl.DataType]:
         """Column name to Polars type, in order: the schema of an empty frame."""
         return {c.name: c.dtype for c in self.columns}

@@ -18,7 +18,7 @@ from tests.fakes.faulty_provider import CANARY, Script, error, healthy, http
 
 TRIES = 3
 """Tries of a call in the matrix."""
-SHORT_S = 0.4
+SHORT_S = 0.7
 """Deadline of the calls that meet silence, in seconds."""
 
 
