@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.llm import OpenAIGenerator, embedded, make_generator
+from resources.llm import Router, embedded, make_generator
 from resources.llm.embedded import EmbeddedServer
 from resources.llm.weights import model_file, model_sha256
 from synth_assets.domain import ids
@@ -32,7 +32,7 @@ def server_of(home: Path, *, idle_s: float = 60.0) -> EmbeddedServer:
     return EmbeddedServer(home, path, model_sha256(path, home), idle_s=idle_s)
 
 
-def generator_at(home: Path) -> OpenAIGenerator:
+def generator_at(home: Path) -> Router:
     return make_generator(SETTINGS, home=home, environ={}, idle_s=60.0)
 
 
@@ -50,7 +50,7 @@ def calls(provider: Provider, count: int) -> list[Call]:
 
 
 def generate(
-    generator: OpenAIGenerator, planned: list[Call], batch: str, progress: Callable[[int, int], None] | None = None
+    generator: Router, planned: list[Call], batch: str, progress: Callable[[int, int], None] | None = None
 ) -> Endings:
     return generator.generate(
         planned, dataset="reviews", batch=batch, spend_limit_usd=0.0, progress=progress or (lambda ended, total: None)

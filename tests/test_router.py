@@ -158,6 +158,25 @@ def test_an_interrupt_stops_everybody_and_ends_nothing_for_good(tmp_path: Path) 
     assert {ending.outcome for ending in resumed.endings} == {Outcome.ANSWERED}
 
 
+def test_an_interrupt_is_told_even_if_nothing_was_left_to_send(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def interrupt_at_the_end(ended: int, total: int) -> None:
+        told.append(ended)
+        if ended == total and told.count(total) == 1:
+            raise KeyboardInterrupt
+
+    planned = alternating(6)
+    with pytest.MonkeyPatch.context() as patch, FakeOpenAI() as near, FakeOpenAI() as far:
+        patch.setattr("resources.llm.ledger.PROGRESS_S", 0.0)
+        found = router(tmp_path, near, far).generate(
+            planned, dataset="reviews", batch="b1", spend_limit_usd=None, progress=interrupt_at_the_end
+        )
+
+    assert {ending.outcome for ending in found.endings} == {Outcome.ANSWERED}
+    assert found.stop.reason == QuarantineReason.STOPPED
+
+
 def spent(calls: Sequence[Call], found: Endings) -> float:
     return sum(
         each.asks.price.of(ending.answer.input_tokens, ending.answer.output_tokens)

@@ -17,7 +17,7 @@ from resources.llm.bulk import BulkRun
 from resources.llm.interrupts import interruptible, run_async
 from resources.llm.ledger import Ledger
 from resources.llm.limits import STOPS, Purse
-from resources.llm.line import Line
+from resources.llm.line import Line, named
 from resources.llm.run import Run
 from resources.llm.submissions import Submissions
 from synth_assets.domain.ports import Call, Ending, Endings, NotRecordedError, Provider, Routing, Stop
@@ -117,8 +117,7 @@ class _Work:
         *,
         progress: Progress,
     ) -> None:
-        self._total, self._journal, self._routing, self._lines = len(calls), journal, routing, lines
-        self._progress = progress
+        self._total, self._routing, self._lines, self._progress = len(calls), routing, lines, progress
         self._ended: Counter[str] = Counter()
         self._stop: Stop | None = None
         self._is_sending = False
@@ -158,7 +157,8 @@ class _Work:
         for name, ledger in self._ledgers.items():
             run = self._runs[name]
             part = ledger.endings(run.stop, paid_now=run.paid_now)
-            if run.stop is not None and any(ending.outcome == Outcome.NOT_SENT for ending in part.endings):
+            has_unsent = any(ending.outcome == Outcome.NOT_SENT for ending in part.endings)
+            if run.stop is not None and (has_unsent or run.stop.reason in STOPS_ALL):
                 stops.append(self._advised(name, run.stop))
             for place, ending in zip(self._places[name], part.endings, strict=True):
                 found[place] = ending
@@ -211,7 +211,7 @@ class _Work:
             if provider.price is None:
                 place = self._lines[provider.name].prices.format(model=provider.model)
                 fix = f"a budget needs a price: add {place}, or remove `budget_usd`"
-                return Stop(QuarantineReason.BUDGET_SPENT, f"{provider.name}, model {provider.model}", fix)
+                return Stop(QuarantineReason.BUDGET_SPENT, named(provider), fix)
         return None
 
     def _advised(self, name: str, stop: Stop) -> Stop:
