@@ -12,13 +12,12 @@ from pydantic import Field
 from resources.claims import Claims
 from resources.embedder import MiniLMEmbedder
 from resources.lake import DuckLake, leased_lake
-from resources.llm import OpenAIGenerator, make_generator
+from resources.llm import Router, make_generator
 from resources.orphans import end_orphans, process_tags
 from resources.places import synth_home
 from resources.real_data import read_real_data, read_test_of_folder
 from synth_assets.domain.ports import Embedder, LabelledTexts, RealData
 from synth_assets.recipe import Recipe
-from synth_assets.recipe.model import RecipeModel
 
 HOME = Field(default="", description="SYNTH_HOME; empty reads the environment.")
 
@@ -61,9 +60,11 @@ class Generators:
         self._home = home
 
     @contextmanager
-    def open(self, model: RecipeModel) -> Iterator[OpenAIGenerator]:
+    def open(self, recipe: Recipe) -> Iterator[Router]:
         """Yield the generator of a recipe; nothing is started before the first call is sent."""
-        generator = make_generator(model.generator, home=self._home, environ=os.environ)
+        generator = make_generator(
+            recipe.model.generator, home=self._home, environ=os.environ, profiles=recipe.profiles
+        )
         try:
             yield generator
         finally:
@@ -71,7 +72,7 @@ class Generators:
 
 
 class GeneratorsResource(dg.ConfigurableResource[Generators]):
-    """Where models come from: the embedded one, or the endpoint in SYNTH_LLM_BASE_URL."""
+    """Where models come from: the embedded one, `providers.yaml`, or the endpoint in SYNTH_LLM_BASE_URL."""
 
     home: str = HOME
 

@@ -59,12 +59,40 @@ class QuarantineReason(StrEnum):
     STOPPED = "stopped"
 
 
+FALLS_BACK = frozenset(
+    {
+        QuarantineReason.NOT_FOUND,
+        QuarantineReason.RATE_LIMITED,
+        QuarantineReason.SERVER_ERROR,
+        QuarantineReason.CONNECTION_FAILED,
+        QuarantineReason.DEADLINE_EXCEEDED,
+        QuarantineReason.MALFORMED_ANSWER,
+        QuarantineReason.REFUSED,
+        QuarantineReason.CONTENT_FILTER,
+        QuarantineReason.UNAUTHORIZED,
+        QuarantineReason.QUOTA_EXHAUSTED,
+        QuarantineReason.UNREACHABLE,
+    }
+)
+"""What a provider did to a call that another one may not do: the next model of the request's fallback is asked.
+
+The others are the call's own: a bad request, an answer cut off or of the wrong shape would be so elsewhere too.
+"""
+
+STOPS_ALL = frozenset({QuarantineReason.BUDGET_SPENT, QuarantineReason.STOPPED})
+"""Stops that concern every provider of a batch; any other is that of one."""
+
+
 class CallKind(StrEnum):
-    """Why a call of a request was made: its prompt, a later prompt of the same recipe entry, or a second chance."""
+    """Why a call of a request was made.
+
+    Its prompt, a later prompt of the same recipe entry, a second chance, or another model in place of one that failed.
+    """
 
     PROMPT = "prompt"
     STEP = "step"
     REPAIR = "repair"
+    FALLBACK = "fallback"
 
 
 class Decision(StrEnum):

@@ -1,5 +1,6 @@
 """From answers to samples: parsing by the rules, one ending per request, and what it cost."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,7 @@ from synth_assets.domain.conversations import Conversation, Turn
 from synth_assets.domain.drafting import Drafts, draft
 from synth_assets.domain.parsing import parse_answer
 from synth_assets.domain.planning import Plan, plan_attempt
-from synth_assets.domain.ports import Answer, Ending, Price
+from synth_assets.domain.ports import Answer, Call, Ending, Price
 from synth_assets.recipe import Recipe, load_recipe
 from synth_assets.recipe.template import Reply
 from synth_assets.tables import TABLES
@@ -176,8 +177,9 @@ def drafted(recipe: Recipe, plan: Plan, kinds: list[str], price: Price | None = 
         found = (
             parse_answer(said.answer.text, reply, task_type="classification", opening=opening) if is_answered else None
         )
-        conversations.append(Conversation((), opening, {}, [Turn(CallKind.PROMPT, None, None, said, found)]))
-    return draft(requests, conversations, model=recipe.model, price=price)
+        call = Call(row["call_id"], row["request_id"], "", {}, 0, asks=replace(COMPLETIONS, price=price))
+        conversations.append(Conversation((), opening, {}, [Turn(CallKind.PROMPT, None, call, said, found)]))
+    return draft(requests, conversations, model=recipe.model)
 
 
 @given(st.lists(st.sampled_from(KINDS), max_size=12))
@@ -263,4 +265,4 @@ def test_prices_are_per_million_tokens(tokens: tuple[int, int], usd: float) -> N
 
 def test_endings_that_are_not_one_per_request_are_refused(recipe: Recipe, plan: Plan) -> None:
     with pytest.raises(ValueError, match="zip"):
-        draft(plan.requests, [], model=recipe.model, price=None)
+        draft(plan.requests, [], model=recipe.model)

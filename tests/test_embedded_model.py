@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.llm import OpenAIGenerator, embedded, make_generator
+from resources.llm import Router, embedded, make_generator
 from resources.llm.embedded import EmbeddedServer
 from resources.llm.weights import model_file, model_sha256
 from synth_assets.domain import ids
@@ -32,7 +32,7 @@ def server_of(home: Path, *, idle_s: float = 60.0) -> EmbeddedServer:
     return EmbeddedServer(home, path, model_sha256(path, home), idle_s=idle_s)
 
 
-def generator_at(home: Path) -> OpenAIGenerator:
+def generator_at(home: Path) -> Router:
     return make_generator(SETTINGS, home=home, environ={}, idle_s=60.0)
 
 
@@ -50,7 +50,7 @@ def calls(provider: Provider, count: int) -> list[Call]:
 
 
 def generate(
-    generator: OpenAIGenerator, planned: list[Call], batch: str, progress: Callable[[int, int], None] | None = None
+    generator: Router, planned: list[Call], batch: str, progress: Callable[[int, int], None] | None = None
 ) -> Endings:
     return generator.generate(
         planned, dataset="reviews", batch=batch, spend_limit_usd=0.0, progress=progress or (lambda ended, total: None)
@@ -64,7 +64,7 @@ def server_pid(home: Path) -> int:
 
 def test_the_same_seed_gives_the_same_text_in_any_order_from_a_server_found_again(home: Path) -> None:
     generator = generator_at(home)
-    planned = calls(generator.provider, 4)
+    planned = calls(generator.routing.providers[0], 4)
 
     forth = generate(generator, planned, "b1")
     first_pid = server_pid(home)
@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_text_in_any_order_from_a_server_found_agai
     assert len({ending.answer.text for ending in forth.endings}) > 1
     assert forth.paid_now == back.paid_now == 4
     answer = forth.endings[0].answer
-    assert answer.model == generator.provider.model
+    assert answer.model == generator.routing.providers[0].model
     assert answer.mean_logprob < 0
     assert answer.input_tokens > 0
 
@@ -115,7 +115,7 @@ def test_a_server_that_dies_is_started_again_once_and_then_stops_the_run(
             pids.append(server_pid(home))
             os.kill(pids[-1], signal.SIGKILL)
 
-    found = generate(generator, calls(generator.provider, 7), "b1", kill_at_two_and_four)
+    found = generate(generator, calls(generator.routing.providers[0], 7), "b1", kill_at_two_and_four)
 
     assert len(set(pids)) == 2
     assert found.stop.reason == QuarantineReason.UNREACHABLE

@@ -1,7 +1,8 @@
 """What docs/recipes.md shows can be written into a recipe as it stands.
 
 A section's blocks ```` ```yaml recipe ```` are merged into the recipe that `synth init` writes; a block whose info
-string ends with a path, such as ```` ```jsonl seeds/personas.jsonl ````, is that file.
+string ends with a path, such as ```` ```jsonl seeds/personas.jsonl ````, is that file; `providers.yaml` stands beside
+the dataset.
 """
 
 import re
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from resources.llm import make_generator
 from resources.places import PROJECT
 from synth_assets.cli.starter import starter_files
 from synth_assets.domain.planning import owed, plan_attempt, requests_for
 from synth_assets.recipe import Recipe, RecipeModel, load_recipe
+from synth_assets.recipe.providers import FILE
 from synth_assets.recipe.strict_yaml import parse
 from tests.fakes.recipes import CHATS, COMPLETIONS
 
@@ -55,6 +58,8 @@ def scaffolded(root: Path, blocks: list[tuple[str, str]]) -> Recipe:
         if name == KEYS:
             recipe = merged(recipe, parse(text, file=Path("recipes.md")).value)
     files["recipe.yaml"] = yaml.safe_dump(recipe, sort_keys=False)
+    if FILE in files:
+        (root / FILE).write_text(files.pop(FILE), encoding="utf-8")
     for path, text in files.items():
         (root / "shown" / path).parent.mkdir(parents=True, exist_ok=True)
         (root / "shown" / path).write_text(text, encoding="utf-8")
@@ -70,8 +75,14 @@ def test_what_a_section_shows_loads_and_can_be_planned(tmp_path: Path, blocks: l
     for provider in (each for each in (COMPLETIONS, CHATS) if each.mode in modes):
         plan = plan_attempt(recipe, provider, batch="2026-11-01", attempt=1, wanted=wanted)
         assert plan.requests.height == sum(wanted.values())
+    if recipe.profiles.providers:
+        routing = make_generator(recipe.model.generator, home=tmp_path, environ={}, profiles=recipe.profiles).routing
+        plan = plan_attempt(recipe, routing, batch="2026-11-01", attempt=1, wanted=wanted)
+        assert set(plan.requests["provider"]) == set(recipe.profiles.providers)
     assert RecipeModel.model_validate_json(recipe.canonical) == recipe.model
 
 
 def test_the_page_has_sections_that_can_be_run() -> None:
-    assert {"Control axes", "Cover", "Order of seed rows", "Rotation of prompts"} <= set(SECTIONS)
+    assert {"Control axes", "Cover", "Order of seed rows", "Rotation of prompts", "Providers and models"} <= set(
+        SECTIONS
+    )

@@ -17,9 +17,9 @@ import orjson
 from resources.journal import Failure, Journal
 from resources.llm.answers import UNREADABLE, Choice, Fault, Reply, answer_of, ending_of, meaning
 from resources.llm.ledger import Ledger
-from resources.llm.limits import STOPS, Patience, Purse, Row
+from resources.llm.limits import STOPS, Purse, Row
+from resources.llm.line import Line, named
 from resources.llm.provider import Address
-from resources.llm.run import Endpoint, named, purse_for
 from resources.llm.submissions import Submission, Submissions
 from synth_assets.domain.ports import Ending, Provider, Stop
 from synth_assets.errors import StoppedError
@@ -56,14 +56,12 @@ class BulkRun:
         submissions: Submissions,
         *,
         provider: Provider,
-        endpoint: Endpoint,
-        patience: Patience,
-        first_poll_s: float = FIRST_POLL_S,
+        line: Line,
     ) -> None:
         self._ledger, self._journal, self._submissions = ledger, journal, submissions
-        self._provider, self._endpoint, self._patience = provider, endpoint, patience
+        self._provider, self._endpoint, self._patience = provider, line.endpoint, line.patience
         self._rows = {row.call.call_id: row for row in ledger.open_rows}
-        self._first_poll_s = first_poll_s
+        self._first_poll_s = line.poll_s or FIRST_POLL_S
         self._loop: asyncio.AbstractEventLoop | None = None
         self._interrupted = asyncio.Event()
         self.stop: Stop | None = None
@@ -81,13 +79,9 @@ class BulkRun:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._interrupted.set)
 
-    async def work(self, spend_limit_usd: float | None) -> None:
+    async def work(self, purse: Purse) -> None:
         """Submit, wait and collect until every row ended or something stops the run."""
         self._loop = asyncio.get_running_loop()
-        purse = purse_for(self._ledger, self._provider, spend_limit_usd)
-        if isinstance(purse, Stop):
-            self.stop = purse
-            return
         try:
             address = await asyncio.to_thread(self._endpoint.open)
         except StoppedError as error:
@@ -117,14 +111,14 @@ class BulkRun:
                 await self._see_through(client, submission, purse)
                 if self._interrupted.is_set() or self.stop is not None:
                     return
-        if held_back and self.stop is None:
+        if held_back & self._rows.keys() and self.stop is None:
             self.stop = Stop(QuarantineReason.BUDGET_SPENT, self.where, STOPS[QuarantineReason.BUDGET_SPENT])
 
     def _open(self, purse: Purse, held_back: set[str]) -> list[Submission]:
         """Remember the next files; a row that the money left may not cover is held back."""
         rows: list[Row] = []
         for row in self._rows.values():
-            if purse.allows(row.call, len(rows)):
+            if purse.allows(row.call):
                 rows.append(row)
             else:
                 held_back.add(row.call.call_id)
@@ -136,6 +130,7 @@ class BulkRun:
     async def _see_through(self, client: "openai.AsyncOpenAI", submission: Submission, purse: Purse) -> None:
         if submission.remote_id is None:
             submission = await self._hand_over(client, submission)
+        held = [self._rows[each].call for each in submission.call_ids if each in self._rows]
         batch = await self._finished(client, str(submission.remote_id))
         if batch is None:
             return
@@ -144,6 +139,8 @@ class BulkRun:
                 await self._take(line, submission, purse)
         self._after(str(batch.status), submission)
         self._submissions.close(submission)
+        for call in held:
+            purse.release(call)
 
     async def _hand_over(self, client: "openai.AsyncOpenAI", submission: Submission) -> Submission:
         """Find the work at the provider, for a crash may have come in between, or hand it over."""

@@ -78,6 +78,15 @@ class Ledger:
                 self._journal.note(row.call.request_id, Failure(row.call.call_id, reason, row.tries))
         return stop
 
+    def give_up(self, reason: QuarantineReason) -> None:
+        """End for good the unsent calls in whose place another model may be asked, because of what stopped this one."""
+        for row in self.open_rows:
+            call = row.call
+            is_open = self._found[row.places[0]] is None and self._journal.get(call.call_id) is None
+            if is_open and call.may_fall_back:
+                self._journal.note(call.request_id, Failure(call.call_id, reason, row.tries))
+                self.settle(row, Ending(call.request_id, call.call_id, Outcome.QUARANTINED, reason, None, row.tries))
+
     def endings(self, stop: Stop | None, *, paid_now: int) -> Endings:
         """Return all endings in plan order; what has none was not sent, for the reason of the stop."""
         for row in self.open_rows:

@@ -1,15 +1,17 @@
 """What bounds a run: how often and how long a call is tried, what may be spent, and what a person does after a stop."""
 
+import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from resources.llm.answers import Fault
+from resources.journal import Record
+from resources.llm.answers import UNREADABLE, Fault
 from synth_assets.domain.ports import Answer, Call, Provider
 from synth_assets.vocabulary import QuarantineReason
 
 BYTES_PER_TOKEN = 2
-"""Low on purpose: until a first answer came, the cost of a call is estimated from above."""
+"""Low on purpose: what a prompt may cost is estimated from above."""
 
 STOPS = {
     QuarantineReason.UNAUTHORIZED: "check SYNTH_LLM_API_KEY and what it may use, then run the same command again",
@@ -62,43 +64,88 @@ class Row:
         return random.Random(self.call.seed + self.tries).random()  # noqa: S311 - spreads waits, keeps no secret
 
 
-@dataclass
 class Purse:
-    """What may still be spent; without a limit everything may.
+    """What may still be spent, whoever is asked; without a limit everything may.
 
-    A try is let go only if what was spent, what is on the wire (at the mean cost so far) and itself stay within it.
+    A try is let go only if what was spent, what is on the wire and itself stay within the limit. What has not come back
+    yet counts at what it can cost at most: its prompt, all the tokens it may answer with, and no less than the dearest
+    answer of its model so far.
+
+    Args:
+        limit_usd: None for no limit.
+        provider: whom calls address that name nobody.
     """
 
-    provider: Provider
-    limit_usd: float | None
-    spent_usd: float = 0.0
-    answers: int = 0
+    def __init__(self, limit_usd: float | None, provider: Provider) -> None:
+        self._limit_usd, self._provider = limit_usd, provider
+        self._spent_usd = 0.0
+        self._dearest_usd: dict[Provider, float] = {}
+        self._held: dict[str, Call] = {}
+        self._wakers: list[Callable[[], None]] = []
 
-    def allows(self, call: Call, on_the_wire: int) -> bool:
-        """Whether one more try keeps within the limit."""
-        if self.limit_usd is None:
+    @property
+    def is_idle(self) -> bool:
+        """Whether no money is on any wire."""
+        return not self._held
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` whenever money comes back that somebody may have waited for."""
+        self._wakers.append(wake)
+
+    def allows(self, call: Call) -> bool:
+        """Whether one more try keeps within the limit; it is held until it is released."""
+        if self._limit_usd is None:
             return True
-        mean = self.spent_usd / self.answers if self.answers else self._ceiling(call)
-        return self.spent_usd + (on_the_wire + 1) * mean <= self.limit_usd
+        committed = math.fsum(self._at_most(each) for each in (*self._held.values(), call))
+        if self._spent_usd + committed > self._limit_usd:
+            return False
+        self._held[call.call_id] = call
+        return True
+
+    def release(self, call: Call) -> None:
+        """Let go of what was held for a try."""
+        if self._held.pop(call.call_id, None) is not None:
+            for wake in self._wakers:
+                wake()
 
     def pay(self, call: Call, answer: Answer) -> None:
         """Book an answer; one without token counts is booked at what it can cost at most."""
-        price = self.provider.price
+        price = self._asked(call).price
         cost = price.of(answer.input_tokens, answer.output_tokens) if price else None
-        self.spent_usd += self._ceiling(call) if cost is None else cost
-        self.answers += 1
+        self._book(call, self._ceiling(call) if cost is None else cost)
 
     def pay_unread(self, call: Call) -> None:
         """Book an answer nothing could be read from at what it can cost at most."""
-        self.spent_usd += self._ceiling(call)
-        self.answers += 1
+        self._book(call, self._ceiling(call))
+
+    def pay_known(self, known: Iterable[tuple[Row, Record]]) -> None:
+        """Book what the journal says was paid before."""
+        for row, record in known:
+            if isinstance(record, Answer):
+                self.pay(row.call, record)
+            elif record.reason == UNREADABLE.reason:
+                self.pay_unread(row.call)
+
+    def _book(self, call: Call, cost_usd: float) -> None:
+        self._spent_usd += cost_usd
+        self._dearest_usd[self._asked(call)] = max(cost_usd, self._dearest_usd.get(self._asked(call), 0.0))
+
+    def _asked(self, call: Call) -> Provider:
+        return call.asks or self._provider
+
+    def _at_most(self, call: Call) -> float:
+        return max(self._ceiling(call), self._dearest_usd.get(self._asked(call), 0.0))
 
     def _ceiling(self, call: Call) -> float:
-        text = call.prompt if isinstance(call.prompt, str) else "".join(str(part) for part in call.prompt)
+        price = self._asked(call).price
         most = call.params.get("max_tokens")
-        tokens = len(text.encode()) // BYTES_PER_TOKEN + 1
-        cost = self.provider.price.of(tokens, most if isinstance(most, int) else 0) if self.provider.price else None
-        return cost or 0.0
+        return (price.of(most_tokens(call), most if isinstance(most, int) else 0) if price else None) or 0.0
+
+
+def most_tokens(call: Call) -> int:
+    """Return how many tokens a prompt has at most."""
+    text = call.prompt if isinstance(call.prompt, str) else "".join(str(part) for part in call.prompt)
+    return len(text.encode()) // BYTES_PER_TOKEN + 1
 
 
 def rows_of(calls: Iterable[Call]) -> list[Row]:

@@ -10,8 +10,11 @@ from urllib.parse import SplitResult, urlsplit
 from synth_assets.domain.ports import Price, Provider
 from synth_assets.errors import UsageError
 from synth_assets.recipe.model import Generator as Settings
+from synth_assets.recipe.models import ModelUse
+from synth_assets.recipe.prices import PriceModel
+from synth_assets.recipe.providers import EMBEDDED, FILE, Profile, Profiles
+from synth_assets.vocabulary import QuarantineReason
 
-EMBEDDED = "embedded"
 BASE_URL = "SYNTH_LLM_BASE_URL"
 API_KEY = "SYNTH_LLM_API_KEY"
 MODEL = "SYNTH_LLM_MODEL"
@@ -39,22 +42,23 @@ class Address:
     api_key: str = field(repr=False)
 
 
-def is_embedded(settings: Settings, environ: Mapping[str, str]) -> bool:
-    """Whether the model inside the installation is meant.
+def uses_of(settings: Settings, environ: Mapping[str, str], profiles: Profiles) -> list[ModelUse]:
+    """Return the models a recipe names; none where the endpoint in the environment is meant instead.
 
     Raises:
         UsageError: a model of an endpoint is named, but no endpoint.
     """
     if _read(environ, BASE_URL):
-        return False
-    named = f"{MODEL} in the environment" if _read(environ, MODEL) else "generator.model in recipe.yaml"
-    if _read(environ, MODEL) or settings.model != EMBEDDED:
-        raise UsageError(
-            "a model of an endpoint is named, but no endpoint",
-            where=named,
-            fix=f"set {BASE_URL} (and {API_KEY}), or use `embedded` and leave {MODEL} unset",
-        )
-    return True
+        return []
+    is_known = settings.model == EMBEDDED or profiles.find(settings.model) is not None
+    if is_known and not _read(environ, MODEL):
+        return settings.models or [ModelUse(model=settings.model)]
+    raise UsageError(
+        "a model of an endpoint is named, but no endpoint",
+        where=f"{MODEL} in the environment" if _read(environ, MODEL) else "generator.model in recipe.yaml",
+        fix=f"set {BASE_URL} (and {API_KEY}), name PROVIDER/MODEL of {FILE}, or use `embedded`; "
+        f"for those two leave {MODEL} unset",
+    )
 
 
 def remote(settings: Settings, environ: Mapping[str, str]) -> tuple[Provider, Address]:
@@ -65,33 +69,62 @@ def remote(settings: Settings, environ: Mapping[str, str]) -> tuple[Provider, Ad
     """
     url = _checked_url(_read(environ, BASE_URL))
     model = _read(environ, MODEL) or settings.model
-    if model == EMBEDDED:
+    if model == EMBEDDED or (settings.models and not _read(environ, MODEL)):
         raise UsageError(
             f"{BASE_URL} is set, but no model of that endpoint is named", where="the environment", fix=f"set {MODEL}"
         )
-    price = settings.prices.get(model)
     provider = Provider(
         name=_host(url),
         model=model,
         model_id=model,
         mode="chat",
         takes_llama_params=False,
-        price=Price(**price.model_dump()) if price else None,
+        price=_price(settings.prices.get(model)),
     )
     return provider, Address(url.geturl().rstrip("/"), _read(environ, API_KEY) or NO_KEY)
 
 
 def embedded(settings: Settings, *, model: str, model_sha256: str) -> Provider:
     """Return the embedded model as a provider; it costs nothing unless the recipe prices it."""
-    price = settings.prices.get(EMBEDDED)
     return Provider(
         name=EMBEDDED,
         model=model,
         model_id=f"{model}@sha256:{model_sha256}",
         mode="completion",
         takes_llama_params=True,
-        price=Price(**price.model_dump()) if price else Price(0.0, 0.0, as_of="always"),
+        price=_price(settings.prices.get(EMBEDDED)) or Price(0.0, 0.0, as_of="always"),
     )
+
+
+def profiled(profile: Profile, settings: Settings, environ: Mapping[str, str]) -> tuple[Provider, Address]:
+    """Return a model of `providers.yaml`, called by the name it has there; the recipe's price of it goes first."""
+    name = f"{profile.provider}/{profile.model}"
+    provider = Provider(
+        name=profile.provider,
+        model=profile.model,
+        model_id=profile.model,
+        mode=profile.settings.mode,
+        takes_llama_params=False,
+        price=_price(settings.prices.get(name) or profile.settings.prices),
+        takes_schema=profile.settings.json_schema,
+    )
+    key = _read(environ, profile.endpoint.key) if profile.endpoint.key else ""
+    return provider, Address(profile.endpoint.base_url, key or NO_KEY)
+
+
+def advice(profile: Profile) -> dict[QuarantineReason, str]:
+    """Return what a person does after a stop of a provider of `providers.yaml`."""
+    again = "then run the same command again"
+    endpoint = profile.endpoint
+    key = f"{endpoint.key} and what it may use" if endpoint.key else f"whether it wants a `key` in {FILE}"
+    return {
+        QuarantineReason.UNAUTHORIZED: f"check {key}, {again}",
+        QuarantineReason.UNREACHABLE: f"check providers.{profile.provider}.base_url in {FILE} and the network, {again}",
+    }
+
+
+def _price(price: PriceModel | None) -> Price | None:
+    return Price(**price.model_dump()) if price else None
 
 
 def is_replay(environ: Mapping[str, str]) -> bool:

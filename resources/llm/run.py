@@ -2,16 +2,16 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from resources.journal import Journal
 from resources.llm.answers import UNREADABLE, BrokenError, Choice, Fault, NotConnectedError, OversizedError, meaning
 from resources.llm.ledger import Ledger
-from resources.llm.limits import STOPS, Patience, Purse, Row
-from resources.llm.pace import Pace
+from resources.llm.limits import STOPS, Purse, Row
+from resources.llm.line import Line, named
 from resources.llm.provider import Address
 from resources.llm.schedule import Schedule
-from synth_assets.domain.ports import Answer, Call, Ending, Provider, Stop
+from synth_assets.domain.ports import Call, Ending, Provider, Stop
 from synth_assets.errors import StoppedError
 from synth_assets.vocabulary import QuarantineReason
 
@@ -19,39 +19,20 @@ if TYPE_CHECKING:
     from resources.llm.wire import Wire
 
 
-class Endpoint(Protocol):
-    """Where a provider is to be found."""
-
-    def open(self) -> Address:
-        """Return the address, ready to take requests; raises StoppedError if it cannot be."""
-
-    def mend(self) -> Address:
-        """Return the address to go on with after a connection failed; raises StoppedError if there is none."""
-
-    def close(self) -> None:
-        """Say that it is not needed now."""
-
-
 class Run:
-    """Sends the open rows of a ledger; single use.
+    """Sends the open rows of a ledger, all to one provider; single use.
+
+    Args:
+        provider: a model of it, for calls that name none.
 
     Attributes:
         stop: why it ended early, None if it did not.
         paid_now: calls answered over the network.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        journal: Journal,
-        *,
-        provider: Provider,
-        endpoint: Endpoint,
-        patience: Patience,
-        pace: Pace,
-    ) -> None:
+    def __init__(self, ledger: Ledger, journal: Journal, *, provider: Provider, line: Line) -> None:
         self._ledger, self._journal = ledger, journal
-        self._provider, self._endpoint, self._patience, self._pace = provider, endpoint, patience, pace
+        self._provider, self._line = provider, line
         self._loop: asyncio.AbstractEventLoop | None = None
         self._schedule: Schedule | None = None
         self._wire: Wire | None = None
@@ -65,15 +46,11 @@ class Run:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._pass_on_interrupt)
 
-    async def work(self, spend_limit_usd: float | None) -> None:
+    async def work(self, purse: Purse) -> None:
         """Send the open rows until all ended or something stops the run."""
         self._loop = asyncio.get_running_loop()
-        purse = purse_for(self._ledger, self._provider, spend_limit_usd)
-        if isinstance(purse, Stop):
-            self.stop = purse
-            return
         try:
-            address, _ = await asyncio.gather(asyncio.to_thread(self._endpoint.open), asyncio.to_thread(_load_sdk))
+            address, _ = await asyncio.gather(asyncio.to_thread(self._line.endpoint.open), asyncio.to_thread(_load_sdk))
         except StoppedError as error:
             self.stop = self.stop or Stop(QuarantineReason.UNREACHABLE, error.where, error.fix)
             return
@@ -92,7 +69,7 @@ class Run:
             await self._mend(wire)
             is_sent = isinstance(error, BrokenError)
             return Fault(QuarantineReason.CONNECTION_FAILED, is_passing=True, is_sent=is_sent)
-        return meaning(reply, self._provider.mode, now=datetime.now(UTC))
+        return meaning(reply, (call.asks or self._provider).mode, now=datetime.now(UTC))
 
     async def _send_all(self, address: Address, purse: Purse) -> None:
         self._wire = self._connect(address)
@@ -100,9 +77,8 @@ class Run:
             self._ledger.open_rows,
             sender=self,
             journal=self._journal,
-            patience=self._patience,
+            line=self._line,
             purse=purse,
-            pace=self._pace,
             ended=self._settle,
         )
         try:
@@ -115,7 +91,7 @@ class Run:
         async with self._mending:
             if self._wire is not broken:
                 return  # another try has mended it
-            address = await asyncio.to_thread(self._endpoint.mend)
+            address = await asyncio.to_thread(self._line.endpoint.mend)
             if address != broken.address:
                 self._wire = self._connect(address)
                 await broken.close()
@@ -137,30 +113,12 @@ class Run:
 
     @property
     def where(self) -> str:
-        """Names the provider in a stop."""
-        return named(self._provider)
+        """Names the provider, and the model if it is asked but for one, in a stop."""
+        models = {(row.call.asks or self._provider).model for row in self._ledger.open_rows} or {self._provider.model}
+        return named(self._provider) if models == {self._provider.model} else self._provider.name
 
     def _stop(self, reason: QuarantineReason, fix: str) -> Stop:
         return Stop(reason, self.where, fix)
-
-
-def named(provider: Provider) -> str:
-    """Name a provider in a stop."""
-    return f"{provider.name}, model {provider.model}"
-
-
-def purse_for(ledger: Ledger, provider: Provider, limit_usd: float | None) -> Purse | Stop:
-    """Return what may still be spent - the plan's calls that were paid before count - or why nothing may."""
-    if limit_usd is not None and provider.price is None:
-        fix = f"add generator.prices.{provider.model} to the recipe, or remove `budget_usd`"
-        return Stop(QuarantineReason.BUDGET_SPENT, named(provider), f"a budget needs a price: {fix}")
-    purse = Purse(provider, limit_usd)
-    for row, record in ledger.known:
-        if isinstance(record, Answer):
-            purse.pay(row.call, record)
-        elif record.reason == UNREADABLE.reason:
-            purse.pay_unread(row.call)
-    return purse
 
 
 def _load_sdk() -> None:

@@ -20,8 +20,8 @@ from typing import Protocol
 
 from resources.journal import Failure, Journal
 from resources.llm.answers import Choice, Fault, answer_of, ending_of
-from resources.llm.limits import STOPS, Patience, Purse, Row
-from resources.llm.pace import Pace
+from resources.llm.limits import STOPS, Purse, Row
+from resources.llm.line import Line
 from synth_assets.domain.ports import Call, Ending, Stop
 from synth_assets.errors import StoppedError
 from synth_assets.vocabulary import Outcome, QuarantineReason
@@ -54,9 +54,8 @@ class Schedule:
         rows: what to send, in plan order.
         sender: makes a try.
         journal: where a paid answer goes before it becomes an ending.
-        patience: limits of tries and time.
-        purse: limit of money.
-        pace: limit of requests, as far as it is known.
+        line: limits of tries, time, requests and tokens.
+        purse: limit of money, shared with the schedules of other providers.
         ended: called with every row that ended and its ending.
     """
 
@@ -66,19 +65,18 @@ class Schedule:
         *,
         sender: Sender,
         journal: Journal,
-        patience: Patience,
+        line: Line,
         purse: Purse,
-        pace: Pace,
         ended: Callable[[Row, Ending], None],
     ) -> None:
         self._fresh = deque(rows)
         self._waiting: list[tuple[float, int, Row]] = []
-        self._sender, self._journal, self._patience, self._purse = sender, journal, patience, purse
-        self._ended = ended
+        self._sender, self._journal, self._purse = sender, journal, purse
+        self._patience, self._rate, self._pace, self._ended = line.patience, line.rate, line.pace, ended
         self._tasks: set[asyncio.Task[None]] = set()
         self._on_wire: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._pace = pace
+        purse.watch(self._wake.set)
         self._postponed: tuple[QuarantineReason, float] | None = None
         self._heard_at = self._answered_at = -math.inf
         self._crash: BaseException | None = None
@@ -126,7 +124,7 @@ class Schedule:
     def _fill(self) -> bool:
         """Start tries while there are slots and rows; return whether money on the wire holds the next one back."""
         while self.stop is None and len(self._on_wire) < self._patience.concurrency:
-            if self._pace.opens_at() > time.monotonic():
+            if self._opens_at() > time.monotonic():
                 return False
             row = self._next_row()
             if row is None:
@@ -134,16 +132,20 @@ class Schedule:
             if row.fault is not None and row.deadline_at is not None and time.monotonic() >= row.deadline_at:
                 self._give_up(row, row.fault)  # no slot was free in time
                 continue
-            if not self._purse.allows(row.call, len(self._on_wire)):
+            if not self._purse.allows(row.call):
                 self._fresh.appendleft(row)
-                if not self._on_wire:
+                if self._purse.is_idle:
                     self._halt_for(QuarantineReason.BUDGET_SPENT)
                 return True
+            self._rate.sent(time.monotonic(), row.call)
             task = asyncio.create_task(self._try(row, self._pace.sent(time.monotonic())))
             self._tasks.add(task)
             self._on_wire.add(task)
             task.add_done_callback(self._finished)
         return False
+
+    def _opens_at(self) -> float:
+        return max(self._pace.opens_at(), self._rate.opens_at())
 
     def _next_row(self) -> Row | None:
         """Rows whose wait is over go first: their deadline runs."""
@@ -155,7 +157,7 @@ class Schedule:
         """Wait until a try ended, a wait is over or somebody interrupts; one timer, however many rows wait."""
         timer = None
         if (self._waiting or self._fresh) and not is_held and len(self._on_wire) < self._patience.concurrency:
-            due = self._pace.opens_at() if self._fresh else max(self._waiting[0][0], self._pace.opens_at())
+            due = self._opens_at() if self._fresh else max(self._waiting[0][0], self._opens_at())
             delay = max(0.0, due - time.monotonic())
             timer = asyncio.get_running_loop().call_later(delay, self._wake.set)
         await self._wake.wait()
@@ -188,6 +190,7 @@ class Schedule:
             return
         finally:
             self._on_wire.discard(task)
+            self._purse.release(row.call)
             self._wake.set()
         if isinstance(found, Fault):
             if found.is_paid:
@@ -202,6 +205,7 @@ class Schedule:
         answer = answer_of(choice, row.call.call_id, tries=row.tries, latency_s=latency_s, at=now)
         self._heard_at = self._answered_at = time.monotonic()
         self._purse.pay(row.call, answer)
+        self._rate.took(row.call, answer)
         await self._journal.append(row.call.request_id, answer)
         self.paid_now += 1
         self._ended(row, ending_of(row.call.request_id, answer))

@@ -58,7 +58,7 @@ def body_of(call: Call, provider: Provider) -> bytes:
     return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def _parsed(url: str) -> httpx2.URL:
     return httpx2.URL(url)
 
@@ -78,7 +78,7 @@ class Wire:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.address = address
         self._provider = provider
-        self._url = address.base_url + ("/chat/completions" if provider.mode == "chat" else "/completions")
+        self._urls = {"chat": f"{address.base_url}/chat/completions", "completion": f"{address.base_url}/completions"}
         self._client = _Client(
             api_key=address.api_key, base_url=address.base_url, max_retries=0, http_client=DirectClient()
         )
@@ -90,10 +90,11 @@ class Wire:
             NotConnectedError, BrokenError, OversizedError: there is no reply to read.
         """
         # The SDK's own option `idempotency_key` sets no header for this client.
+        provider = call.asks or self._provider
         options = {**SETTLED, "headers": {**OMITTED, "Idempotency-Key": call.call_id}}
         try:
             response = await self._client.post(
-                self._url, content=body_of(call, self._provider), cast_to=httpx2.Response, options=options
+                self._urls[provider.mode], content=body_of(call, provider), cast_to=httpx2.Response, options=options
             )
         except openai.APIStatusError as error:
             response = error.response

@@ -1,5 +1,6 @@
 """The assets of a batch: from registered inputs to training examples."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,7 +114,7 @@ def shared(recipe: Recipe) -> dict[str, Any]:
 
 
 def stage_asset(
-    recipe: Recipe, stage: Stage, *, after: str, table: str, kinds: set[str], description: str
+    recipe: Recipe, stage: Stage, *, after: str, table: str, kinds: set[str], description: str, pool: str | None = None
 ) -> Callable[..., Any]:
     """Return the decorator of a gated batch stage."""
     key, partitions = key_of(recipe.dataset, stage), batches_of(recipe.model)
@@ -127,8 +128,16 @@ def stage_asset(
         check_specs=check_specs(stage, key, partitions),
         metadata={"dagster/column_schema": column_schema(table)},
         output_required=False,
+        pool=pool,
         **shared(recipe),
     )
+
+
+def pool_of(recipe: Recipe) -> str:
+    """Return the pool in which a dataset is generated: that of the first provider its recipe names."""
+    settings = recipe.model.generator
+    name = settings.models[0].model if settings.models else settings.model
+    return f"provider_{re.sub('[^A-Za-z0-9]', '_', name.partition('/')[0])}"
 
 
 def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
@@ -159,9 +168,9 @@ def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
             origin = Origin(asked.generator, text_field=asked.text_field, label_field=asked.label_field)
             finished = ingestion.plan(work, read_drop(Path(asked.file), origin))
         else:
-            with generators.open(recipe.model) as generator:
+            with generators.open(recipe) as generator:
                 finished = generation.plan(
-                    work, generator.provider, regenerate=config.regenerate, promise=config.accept or None
+                    work, generator.routing, regenerate=config.regenerate, promise=config.accept or None
                 )
         rows = lake.read("requests", **work.here).sort("attempt", "ordinal")
         yield from report(
@@ -175,6 +184,7 @@ def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         table="generations",
         kinds={"openai", "duckdb"},
         description="How every planned request ended, and the samples in the answers; what is paid is journaled first.",
+        pool=pool_of(recipe),
     )
     @clearly
     def generated(
@@ -193,7 +203,7 @@ def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         if work.is_ingested:
             finished = ingestion.adopt(work)
         else:
-            with generators.open(recipe.model) as generator:
+            with generators.open(recipe) as generator:
                 finished = generation.generate(work, generator, progress=progress)
         rows = lake.read("generations", **work.here)
         yield from report_batch(

@@ -193,7 +193,7 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
     """Forecast the next attempt of a batch: requests, tokens and cost. Pays nothing and stores nothing."""
     project = Project()
     recipe = project.recipe(dataset)
-    facts = forecast(project.lake, recipe, batch_key(recipe, batch), project.provider(recipe))
+    facts = forecast(project.lake, recipe, batch_key(recipe, batch), project.routing(recipe))
     if is_json:
         print_json(facts)
         return
@@ -207,15 +207,20 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
             ("requests", f"{facts['requests']} ({by_label})" if by_label else 0),
             *[(f"  with prompt {name}", f"{of['planned_requests']}: {of['reason']}") for name, of in prompts.items()],
             ("calls", facts["calls"]),
-            ("model", facts["model"]),
+            *[("model", _asked_of(each)) for each in facts["models"]],
             ("input tokens, about", facts["input_tokens"]),
             ("output tokens, at most", facts["output_tokens"]),
             (
                 "cost in USD, at most",
-                facts["cost_usd"] if facts["cost_usd"] is not None else "unknown: no price in the recipe",
+                facts["cost_usd"] if facts["cost_usd"] is not None else "unknown: a price is missing",
             ),
         ],
     )
+
+
+def _asked_of(model: dict[str, Any]) -> str:
+    price = f"price of {model['price_as_of']}" if model["price_as_of"] else "no price known"
+    return f"{model['provider']}/{model['model']}: {model['requests']} requests, {price}"
 
 
 @click.command("accept-short")

@@ -5,22 +5,23 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
-import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from synth_assets.cli.endpoints import problem_of_connection, problem_of_models
 from synth_assets.cli.project import Project
 from synth_assets.errors import SynthError
 from synth_assets.recipe import BrokenRecipe
+from synth_assets.recipe.models import ModelUse
+from synth_assets.recipe.providers import EMBEDDED, Profiles, load_profiles
+from synth_assets.recipe.providers import FILE as PROVIDERS_FILE
 
 DISTRIBUTION = "synth-assets"
 LOWEST_PYTHON, FIRST_UNSUPPORTED = (3, 11), (3, 14)
 LEAST_FREE_BYTES = 500_000_000
-ENDPOINT_WAIT_S = 3.0
 HASH_SHOWN = 12
 INSTALL = "run `make demo`, which installs it"
 
@@ -160,51 +161,62 @@ def _recipes(project: Project, _: Environ) -> Iterator[Finding]:
 
 
 def _provider(project: Project, environ: Environ) -> Iterator[Finding]:
-    """Say which model each readable recipe would ask; whether a key is set, never the key."""
+    """Say which models each readable recipe would ask; whether a key is set, never the key."""
     from resources.llm import provider as providers
 
     bases: set[str] = set()
     for recipe in project.datasets():
         if isinstance(recipe, BrokenRecipe):
             continue
-        name, mode = f"provider of {recipe.dataset}", "completion"
+        name, settings = f"provider of {recipe.dataset}", recipe.model.generator
         try:
-            says = "the embedded model; no key, no network"
-            if not providers.is_embedded(recipe.model.generator, environ):
-                provider, address = providers.remote(recipe.model.generator, environ)
+            uses = providers.uses_of(settings, environ, recipe.profiles)
+            says, modes = ", ".join(map(_asked, uses)), {_mode(use.model, recipe.profiles) for use in uses}
+            if not uses:
+                provider, address = providers.remote(settings, environ)
                 has_key = "yes" if address.api_key != providers.NO_KEY else "no"
-                says, mode = f"{provider.model} at {provider.name}, key set: {has_key}", provider.mode
+                says, modes = f"{provider.model} at {provider.name}, key set: {has_key}", {provider.mode}
                 bases.add(address.base_url)
         except SynthError as error:
             yield Finding(name, False, f"{error.what} ({error.where})", error.fix)
             continue
-        has_prompt = any(template.mode == mode for template in recipe.templates)
-        says = says if has_prompt else f"{says}, but no prompt has mode {mode}"
-        yield Finding(name, has_prompt, says, f"add a prompt whose front matter says `mode: {mode}`")
+        missing = sorted(modes - {template.mode for template in recipe.templates})
+        says = f"{says}, but no prompt has mode {missing[0]}" if missing else says
+        yield Finding(name, not missing, says, f"add a prompt whose front matter says `mode: {' '.join(missing)}`")
     for base in sorted(bases):
         yield _endpoint(base)
 
 
+def _asked(use: ModelUse) -> str:
+    name = "the embedded model; no key, no network" if use.model == EMBEDDED else use.model
+    return f"{name} (else {', '.join(use.fallback)})" if use.fallback else name
+
+
+def _mode(name: str, profiles: Profiles) -> str:
+    profile = profiles.find(name)
+    return "completion" if profile is None else profile.settings.mode
+
+
 def _endpoint(base_url: str) -> Finding:
-    """Open a connection to the endpoint's host and port, and nothing more: no request, no key."""
     parts = urlsplit(base_url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    name = f"endpoint {host}:{port}"
-    problems = ["no answer in time"]
+    problem = problem_of_connection(host, port)
+    fix = "start the endpoint, correct SYNTH_LLM_BASE_URL, or unset it"
+    return Finding(f"endpoint {host}:{port}", problem is None, problem or "takes connections", fix)
 
-    def knock() -> None:
-        try:
-            socket.create_connection((host, port), timeout=ENDPOINT_WAIT_S).close()
-            problems.clear()
-        except OSError as error:
-            problems[:] = [error.strerror or type(error).__name__]
 
-    caller = threading.Thread(target=knock, daemon=True)  # looking a name up knows no time limit of ours
-    caller.start()
-    caller.join(ENDPOINT_WAIT_S)
-    if problems:
-        return Finding(name, False, problems[0], "start the endpoint, correct SYNTH_LLM_BASE_URL, or unset it")
-    return Finding(name, True, "takes connections")
+def _profiles(project: Project, environ: Environ) -> Iterator[Finding]:
+    """Ask every provider of `providers.yaml` for its models; say whether its key is set, never the key."""
+    for name, profile in load_profiles(project.recipes).providers.items():
+        key = environ.get(profile.key, "").strip() if profile.key else ""
+        has_key = f"{profile.key} is {'set' if key else 'not set'}" if profile.key else "wants no key"
+        if profile.key and not key:
+            yield Finding(f"provider {name}", False, has_key, f"set {profile.key} in the environment")
+            continue
+        problem = problem_of_models(profile.base_url, key)
+        says = f"{has_key}; {problem or 'it answers /models'} at {profile.base_url}"
+        fix = f"start it, or correct providers.{name} in {project.recipes / PROVIDERS_FILE}"
+        yield Finding(f"provider {name}", problem is None, says, fix)
 
 
 def _claims(project: Project, _: Environ) -> Iterator[Finding]:
@@ -236,5 +248,6 @@ CHECKS = (
     _dagster_instance,
     _recipes,
     _provider,
+    _profiles,
     _claims,
 )

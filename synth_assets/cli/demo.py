@@ -9,6 +9,7 @@ from synth_assets.cli.batches import print_funnel, run_batch
 from synth_assets.cli.output import console, print_table, say, visible
 from synth_assets.cli.project import Project
 from synth_assets.cli.versions import cut_version, print_evaluation, train_version
+from synth_assets.recipe import Recipe
 from synth_assets.reports.funnel import funnel
 from synth_assets.reports.lineage import of_sample
 
@@ -26,7 +27,7 @@ def demo() -> None:
     project = Project()
     recipe = project.recipe(DATASET)
     batch = recipe.model.start
-    _step(1, f"generate, score and curate batch {batch} with {project.provider(recipe).model_id.split('@')[0]}")
+    _step(1, f"generate, score and curate batch {batch} with {_models(project, recipe)}")
     red = run_batch(project, recipe, batch, accept=None, regenerate=False, is_quiet=False)
     facts = funnel(project.lake, DATASET, batch)
     print_funnel(facts)
@@ -41,6 +42,10 @@ def demo() -> None:
     _step(4, "one sample, from its template to the model that consumed it")
     _lineage(project, recipe.dataset, batch)
     _closing(project, version, run, time.monotonic() - started)
+
+
+def _models(project: Project, recipe: Recipe) -> str:
+    return ", ".join(each.model_id.split("@")[0] for each in project.routing(recipe).providers)
 
 
 def _step(number: int, what: str) -> None:

@@ -30,7 +30,7 @@ def show_preview(project: Project, recipe: Recipe, batch: str, *, count: int, is
     try:
         promised = project.lake.read("batches", dataset=recipe.dataset, batch=batch)["promised"][0]
         work = Work(recipe.promising(promised), batch, project.lake, claim, "", lambda: datetime.now(UTC))
-        with ProgressBar(is_quiet=is_json), Generators(project.home).open(recipe.model) as generator:
+        with ProgressBar(is_quiet=is_json), Generators(project.home).open(recipe) as generator:
             found = preview(
                 work,
                 generator,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from resources.lake import DuckLake
-    from synth_assets.domain.ports import Provider
+    from synth_assets.domain.ports import Routing
 
 
 class Project:
@@ -66,12 +66,12 @@ class Project:
 
         return build_defs([recipe], home=str(self.home))
 
-    def provider(self, recipe: Recipe) -> "Provider":
-        """Return the model a recipe would ask; nothing is started."""
+    def routing(self, recipe: Recipe) -> "Routing":
+        """Return the models a recipe would ask; nothing is started."""
         from resources.wiring import Generators
 
-        with Generators(self.home).open(recipe.model) as generator:
-            return generator.provider
+        with Generators(self.home).open(recipe) as generator:
+            return generator.routing
 
     def rehearse(self, recipe: Recipe, batch: str, *, regenerate: bool) -> None:
         """In a replay, see to it that the journal knows every call the next run would make; otherwise do nothing.
@@ -82,11 +82,11 @@ class Project:
         from resources.wiring import Generators
         from synth_assets.stages.rehearsal import rehearse
 
-        with Generators(self.home).open(recipe.model) as generator:
+        with Generators(self.home).open(recipe) as generator:
             if generator.is_replay:
                 has_all = partial(generator.rehearse, dataset=recipe.dataset, batch=batch)
-                provider = generator.provider
-                rehearse(self.lake, recipe, batch, provider=provider, has_all=has_all, regenerate=regenerate)
+                routing = generator.routing
+                rehearse(self.lake, recipe, batch, routing=routing, has_all=has_all, regenerate=regenerate)
 
     @contextmanager
     def instance(self) -> Iterator["dg.DagsterInstance"]:

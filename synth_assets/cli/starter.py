@@ -20,7 +20,7 @@ batch:
   max_attempts: 3
 
 generator:
-  model: embedded  # or a model of the endpoint in SYNTH_LLM_BASE_URL
+  model: embedded  # or PROVIDER/MODEL of providers.yaml, or a model of the endpoint in SYNTH_LLM_BASE_URL
   temperature: 0.9
   top_p: 0.95
   min_p: 0.05

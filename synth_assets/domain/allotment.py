@@ -1,13 +1,15 @@
 """Which prompt gets how many requests of a plan: shares in whole numbers, and a row that says why."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from synth_assets.domain.apportion import apportion, apportion_rows
+from synth_assets.domain.ports import Routing
 from synth_assets.domain.rotation import Allocation, Record, allocate
+from synth_assets.domain.routing import balanced
 from synth_assets.recipe.loader import Recipe
 from synth_assets.recipe.rotation import AdaptiveRotation
 from synth_assets.recipe.template import Template
@@ -29,9 +31,10 @@ class Allotment:
 
 def allot(
     recipe: Recipe,
-    templates: Iterable[Template],
+    templates: Sequence[Template],
     wanted: Mapping[str, int],
     records: Mapping[str, Record],
+    routing: Routing,
     *,
     batch: str,
     attempt: int,
@@ -43,11 +46,12 @@ def allot(
         templates: that the provider can be asked with.
         wanted: requests of each label.
         records: what is known of the prompts, by name.
+        routing: the models that are asked; each mode gets the share of those that take it.
         batch: of the plan.
         attempt: of the plan.
     """
     weight_of = {use.name: use.weight for use in recipe.model.prompts}
-    weights = {template.name: weight_of[template.name] for template in templates}
+    weights = balanced({template.name: weight_of[template.name] for template in templates}, templates, routing)
     allocations = allocate(recipe.model.rotation, weights, records)
     if isinstance(recipe.model.rotation, AdaptiveRotation):
         parts = apportion_rows(wanted, {name: each.share for name, each in allocations.items()})

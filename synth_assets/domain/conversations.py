@@ -1,12 +1,13 @@
 """Working off planned requests call by call: what is asked next, given what was answered so far.
 
 A request is a conversation of one call, or of several: the later prompts of its recipe entry, which see the answers
-before them, and one second chance where an answer has the wrong shape. Calls of all requests that can be made now form
-a wave. Everything is a function of the plan and the answers, so a journal alone leads through it again.
+before them, one second chance where an answer has the wrong shape, and the next model where one did not answer. Calls
+of all requests that can be made now form a wave. Everything is a function of the plan and the answers, so a journal
+alone leads through it again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -16,10 +17,11 @@ from synth_assets.canonical import canonical_json, sha256
 from synth_assets.domain import ids
 from synth_assets.domain.parsing import Fields, Prompt, parse_answer, schema_of
 from synth_assets.domain.planning import calls_of, in_plan_order, render_prompt
-from synth_assets.domain.ports import Call, Ending, Provider
+from synth_assets.domain.ports import Call, Ending, Provider, Routing
+from synth_assets.domain.routing import ASKED, asked_by
 from synth_assets.errors import UsageError
 from synth_assets.recipe.template import Template
-from synth_assets.vocabulary import CallKind, Outcome, QuarantineReason
+from synth_assets.vocabulary import FALLS_BACK, CallKind, Outcome, QuarantineReason
 
 AGAIN = (
     "That was not in the form that was asked for. Answer once more, with the same content, exactly in that form and "
@@ -67,6 +69,7 @@ class Conversation:
         steps: its templates, first to last.
         values: what its templates see besides the answers; empty for a single template.
         turns: its calls so far.
+        models: who may be asked, in order; a call goes to the model that answered the one before.
         stuck: why a later prompt could not be made.
     """
 
@@ -74,6 +77,7 @@ class Conversation:
     opening: str
     values: Mapping[str, Any]
     turns: list[Turn] = field(default_factory=list)
+    models: Sequence[Provider] = ()
     stuck: QuarantineReason | None = None
 
     @property
@@ -84,6 +88,10 @@ class Conversation:
             merged |= turn.found if isinstance(turn.found, dict) else {}
         return merged
 
+    def has_repaired(self, step: Step) -> bool:
+        """Whether the step was given its second chance."""
+        return any(turn.kind is CallKind.REPAIR and turn.step is step for turn in self.turns)
+
 
 class Conversations:
     """All requests of an attempt.
@@ -93,7 +101,7 @@ class Conversations:
         prompts: their payload as `planning.PROMPTS_SCHEMA`.
         templates: every template version that was planned with, by name and version.
         task_type: a key of `TASKS`.
-        provider: who is asked.
+        routing: who may be asked; it knows every model of the plan.
     """
 
     def __init__(
@@ -103,15 +111,16 @@ class Conversations:
         *,
         templates: Mapping[tuple[str, str], Step],
         task_type: str,
-        provider: Provider,
+        routing: Routing,
     ) -> None:
-        self._task_type, self._provider = task_type, provider
+        self._task_type = task_type
         self._all: dict[str, Conversation] = {}
         self.wave: list[Call] = []
         self._next: dict[tuple[str, str], tuple[CallKind, Step]] = {}
         rows = in_plan_order(requests, prompts).select(
-            "request_id", "prompt_name", "prompt_version", "opening_right", "then", "values"
+            "request_id", "prompt_name", "prompt_version", "opening_right", "then", "values", *ASKED
         )
+        known: dict[tuple[str, str, str | None], list[Provider]] = {}
         for row, call in zip(rows.iter_rows(named=True), calls_of(requests, prompts), strict=True):
             first = templates[row["prompt_name"], row["prompt_version"]]
             later = [
@@ -120,9 +129,11 @@ class Conversations:
                 for step in (templates[name, version],)
             ]
             values = orjson.loads(row["values"]) if row["values"] else {}
-            conversation = Conversation([first, *later], row["opening_right"] or "", values)
+            asked = row["provider"], row["model"], row["fallback"]
+            models = known.get(asked) or known.setdefault(asked, _models(row, routing))
+            conversation = Conversation([first, *later], row["opening_right"] or "", values, models=models)
             self._all[row["request_id"]] = conversation
-            self._ask(call, CallKind.PROMPT, first)
+            self._ask(replace(call, asks=models[0], may_fall_back=len(models) > 1), CallKind.PROMPT, first)
 
     def take(self, endings: Sequence[Ending]) -> None:
         """Take the endings of the present wave, in its order, and make the next wave; an empty one is the end."""
@@ -160,20 +171,29 @@ class Conversations:
     def _go_on(self, conversation: Conversation, turn: Turn) -> None:
         """Ask what follows from a turn, if anything does."""
         step, call = turn.step, turn.call
-        if step is None or call is None or turn.ending.answer is None:
+        if step is None or call is None:
+            return
+        if turn.ending.outcome == Outcome.QUARANTINED and turn.ending.reason in FALLS_BACK and call.may_fall_back:
+            self._ask(self._like(call, call.prompt, step, self._models_from(call)[1:]), CallKind.FALLBACK, step)
+        if turn.ending.answer is None:
             return
         if isinstance(turn.found, dict):
             place = [each.template.name for each in conversation.steps].index(step.template.name) + 1
             if place < len(conversation.steps):
                 self._follow(conversation, conversation.steps[place], call, turn.ending.answer.text)
-        elif turn.found == QuarantineReason.WRONG_SCHEMA and turn.kind is not CallKind.REPAIR:
+        elif turn.found == QuarantineReason.WRONG_SCHEMA and not conversation.has_repaired(step):
             self._repair(step, call, turn.ending.answer.text)
 
     def _repair(self, step: Step, call: Call, answer: str) -> None:
         """Ask a chat once more; a completion has nobody to tell."""
         if step.template.reply.is_repaired and isinstance(call.prompt, list):
             again = [*_continued(call.prompt, answer), {"role": "user", "content": AGAIN}]
-            self._ask(self._like(call, again, call.schema), CallKind.REPAIR, step)
+            self._ask(self._like(call, again, step, self._models_from(call)), CallKind.REPAIR, step)
+
+    def _models_from(self, call: Call) -> Sequence[Provider]:
+        """Return the model a call addresses and those that may still be asked in its place."""
+        models = self._all[call.request_id].models
+        return models[next(place for place, each in enumerate(models) if each == call.asks) :]
 
     def _follow(self, conversation: Conversation, step: Step, before: Call, answer: str) -> None:
         answers = {
@@ -188,24 +208,31 @@ class Conversations:
             return
         if step.continues and isinstance(prompt, list):
             prompt = [*_continued(before.prompt, answer), *prompt]
-        schema = schema_of(step.template.reply, task_type=self._task_type) if self._provider.takes_schema else None
-        self._ask(self._like(before, prompt, schema), CallKind.STEP, step)
+        self._ask(self._like(before, prompt, step, self._models_from(before)), CallKind.STEP, step)
 
-    def _like(self, call: Call, prompt: Prompt, schema: Mapping[str, Any] | None) -> Call:
-        """Return a call like another one, with another prompt."""
+    def _like(self, call: Call, prompt: Prompt, step: Step, models: Sequence[Provider]) -> Call:
+        """Return a call like another one, with another prompt or to another model: the first of ``models``."""
+        provider = models[0]
+        params = {name: value for name, value in call.params.items() if provider.takes_llama_params or name != "min_p"}
+        schema = schema_of(step.template.reply, task_type=self._task_type) if provider.takes_schema else None
         identity = ids.call_id(
-            provider=self._provider.name,
-            model=self._provider.model_id,
-            params=call.params,
+            provider=provider.name,
+            model=provider.model_id,
+            params=params,
             prompt=prompt,
             schema=schema,
             seed=call.seed,
         )
-        return Call(identity, call.request_id, prompt, call.params, call.seed, schema)
+        may_fall_back = len(models) > 1
+        return Call(identity, call.request_id, prompt, params, call.seed, schema, provider, may_fall_back)
 
     def _ask(self, call: Call, kind: CallKind, step: Step) -> None:
         self.wave.append(call)
         self._next[call.call_id, call.request_id] = kind, step
+
+
+def _models(row: Mapping[str, Any], routing: Routing) -> list[Provider]:
+    return [each for asked in asked_by(row) if (each := routing.find(*asked)) is not None]
 
 
 def _continued(prompt: Prompt, answer: str) -> list[dict[str, str]]:

@@ -14,6 +14,7 @@ from synth_assets.domain import ids
 from synth_assets.domain.conversations import Conversation, Turn, prompt_sha256
 from synth_assets.domain.parsing import Fields
 from synth_assets.domain.ports import Answer, Price
+from synth_assets.domain.routing import address
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.recipe.tasks import TASKS
 from synth_assets.tables import TABLES
@@ -39,8 +40,8 @@ class Drafts:
     """An attempt's outcome in rows.
 
     Attributes:
-        generations: one row per planned request, shape (n, 19) by the contract.
-        steps: one row per call of the requests that took several, shape (s, 21) by the contract.
+        generations: one row per planned request, shape (n, 22) by the contract.
+        steps: one row per call of the requests that took several, shape (s, 22) by the contract.
         samples: one row per parsed sample, shape (m, 16) by the contract.
         answers: raw answers, shape (a, 4) as `ANSWERS_SCHEMA`.
         texts: text of the samples, shape (m x fields, 3) as `TEXTS_SCHEMA`.
@@ -53,27 +54,22 @@ class Drafts:
     texts: pl.DataFrame
 
 
-def draft(
-    requests: pl.DataFrame, conversations: Sequence[Conversation], *, model: RecipeModel, price: Price | None
-) -> Drafts:
+def draft(requests: pl.DataFrame, conversations: Sequence[Conversation], *, model: RecipeModel) -> Drafts:
     """Turn an attempt's conversations into rows; planned = answered + quarantined + not sent.
 
     Args:
-        requests: the attempt's requests in plan order, shape (n, 20).
+        requests: the attempt's requests in plan order, shape (n, 21).
         conversations: one per request, in the same order, each with at least one turn.
         model: the recipe.
-        price: of the model asked; None makes every cost null.
     """
     parts = [
-        _draft(requests[start : start + AT_ONCE], conversations[start : start + AT_ONCE], model, price)
+        _draft(requests[start : start + AT_ONCE], conversations[start : start + AT_ONCE], model)
         for start in range(0, max(1, requests.height, len(conversations)), AT_ONCE)
     ]
     return Drafts(**{each.name: pl.concat([getattr(part, each.name) for part in parts]) for each in fields(Drafts)})
 
 
-def _draft(
-    requests: pl.DataFrame, conversations: Sequence[Conversation], model: RecipeModel, price: Price | None
-) -> Drafts:
+def _draft(requests: pl.DataFrame, conversations: Sequence[Conversation], model: RecipeModel) -> Drafts:
     generations, steps, samples, answers, texts = [], [], [], [], []
     order = TASKS[model.task_type].known
     for request, conversation in zip(requests.iter_rows(named=True), conversations, strict=True):
@@ -90,10 +86,10 @@ def _draft(
         row = {key: request[key] for key in ("dataset", "batch", "attempt", "request_id")}
         generations.append(
             {**row, "call_id": request["call_id"], "generation_id": generation, "outcome": outcome, "reason": reason}
-            | _sums(conversation.turns, price)
+            | _sums(conversation.turns)
         )
         if len(conversation.turns) > 1:
-            steps += [row | _step(turn, place, price) for place, turn in enumerate(conversation.turns)]
+            steps += [row | _step(turn, place) for place, turn in enumerate(conversation.turns)]
     return Drafts(
         generations=TABLES["generations"].frame(generations),
         steps=TABLES["steps"].frame(steps),
@@ -116,20 +112,25 @@ def _outcome(turn: Turn) -> tuple[Outcome, QuarantineReason | None]:
     return turn.ending.outcome, turn.ending.reason
 
 
-def _sums(turns: Sequence[Turn], price: Price | None) -> Row:
+def _sums(turns: Sequence[Turn]) -> Row:
     """Return what a request took altogether, and what its last answer says of itself."""
-    answers = [turn.ending.answer for turn in turns if turn.ending.answer is not None]
+    said = [(turn, turn.ending.answer) for turn in turns if turn.ending.answer is not None]
+    answers = [answer for _, answer in said]
     made = sum(turn.ending.outcome != Outcome.NOT_SENT for turn in turns)
     row: Row = {"tries": sum(turn.ending.tries for turn in turns), "calls": made, "object_sha256": None}
     if not answers:
         return row
-    last = answers[-1]
+    last, costs = answers[-1], [_cost(turn, answer) for turn, answer in said]
+    dates = [price.as_of for turn, _ in said if (price := _price(turn)) is not None]
+    writer = said[-1][0].call
     return row | {
         "model": last.model,
+        "written_by": writer.asks.model_id if writer is not None and writer.asks is not None else None,
         "finish_reason": last.finish_reason,
         "input_tokens": _sum(answer.input_tokens for answer in answers),
         "output_tokens": _sum(answer.output_tokens for answer in answers),
-        "cost_usd": _sum(_cost(answer, price) for answer in answers),
+        "cost_usd": (cost := _sum(costs)),
+        "price_as_of": min(dates) if cost is not None else None,
         "latency_s": math.fsum(answer.latency_s for answer in answers),
         "mean_logprob": last.mean_logprob,
         "generated_at": last.generated_at,
@@ -144,11 +145,17 @@ def _sum(values: Iterable[Any]) -> Any:
     return math.fsum(known) if isinstance(known[0], float) else sum(known)
 
 
-def _cost(answer: Answer, price: Price | None) -> float | None:
+def _price(turn: Turn) -> Price | None:
+    """Return what the model that was asked costs, None where nobody knows or nobody was asked."""
+    return turn.call.asks.price if turn.call is not None and turn.call.asks is not None else None
+
+
+def _cost(turn: Turn, answer: Answer) -> float | None:
+    price = _price(turn)
     return price.of(answer.input_tokens, answer.output_tokens) if price else None
 
 
-def _step(turn: Turn, place: int, price: Price | None) -> Row:
+def _step(turn: Turn, place: int) -> Row:
     outcome, reason = _outcome(turn)
     step, call, answer = turn.step, turn.call, turn.ending.answer
     if step is None or call is None:
@@ -161,6 +168,7 @@ def _step(turn: Turn, place: int, price: Price | None) -> Row:
         "prompt_version": step.template.version,
         "template_sha256": step.sha256,
         "prompt_sha256": prompt_sha256(call),
+        "asked": address(call.asks) if call.asks is not None else None,
         "outcome": outcome,
         "reason": reason,
         "tries": turn.ending.tries,
@@ -168,7 +176,7 @@ def _step(turn: Turn, place: int, price: Price | None) -> Row:
     if answer is None:
         return row
     told = ("model", "finish_reason", "input_tokens", "output_tokens", "latency_s", "generated_at")
-    return row | {name: getattr(answer, name) for name in told} | {"cost_usd": _cost(answer, price)}
+    return row | {name: getattr(answer, name) for name in told} | {"cost_usd": _cost(turn, answer)}
 
 
 def _sample(request: Row, generation: str, fields: Fields, model: RecipeModel) -> Row:

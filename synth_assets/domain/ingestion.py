@@ -134,6 +134,7 @@ def adopt_rows(
                 "axes": stored_json({}),
                 "opening": None,
                 "generator": origin.generator,
+                "provider": UNKNOWN,
                 "model": _said(row, "model", origin.model),
                 "generation_params": stored_json(params),
             }

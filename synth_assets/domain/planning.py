@@ -17,8 +17,9 @@ from synth_assets.domain.apportion import apportion, shuffled
 from synth_assets.domain.axes import Value, deal, table_rows
 from synth_assets.domain.parsing import schema_of
 from synth_assets.domain.past import NOTHING, Parent, Past
-from synth_assets.domain.ports import Call, Provider
+from synth_assets.domain.ports import Call, Provider, Route, Routing
 from synth_assets.domain.rendering import render
+from synth_assets.domain.routing import routes_for, stored_fallback
 from synth_assets.domain.seeding import SeedDealer
 from synth_assets.errors import UsageError
 from synth_assets.recipe.loader import Recipe, template_sha256
@@ -36,15 +37,17 @@ PROMPTS_SCHEMA: dict[str, Any] = {
     "schema": pl.String,
     "then": pl.String,
     "values": pl.String,
+    "fallback": pl.String,
 }
 """Payload of a plan: ``prompt`` is JSON of the text or the messages, ``opening`` the seeded opening, ``schema`` the
 JSON schema demanded of the answer. A prompt that others follow has ``then``, JSON of (name, version, continues) for
-each, and ``values``, JSON of what they see besides the answers; null otherwise."""
+each, and ``values``, JSON of what they see besides the answers; null otherwise. ``fallback`` is JSON of the (provider,
+model) that are asked if the first does not answer; null if nobody is."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One attempt: ``requests`` (n, 19) by the contract, ``prompts`` (n, 7) as `PROMPTS_SCHEMA`.
+    """One attempt: ``requests`` (n, 20) by the contract, ``prompts`` (n, 8) as `PROMPTS_SCHEMA`.
 
     ``allocations`` says how they were divided among the prompts, one row of `prompt_allocations` for each.
 
@@ -76,55 +79,67 @@ def requests_for(model: RecipeModel, missing: Mapping[str, int]) -> dict[str, in
 
 
 def plan_attempt(
-    recipe: Recipe, provider: Provider, *, batch: str, attempt: int, wanted: Mapping[str, int], past: Past = NOTHING
+    recipe: Recipe,
+    asked: Provider | Routing,
+    *,
+    batch: str,
+    attempt: int,
+    wanted: Mapping[str, int],
+    past: Past = NOTHING,
 ) -> Plan:
     """Plan one attempt; the same arguments give the same plan, to the bit.
 
     Args:
         recipe: the dataset.
-        provider: whose mode decides which templates are used.
+        asked: the models, or the only one; a template is dealt to models of its mode alone.
         batch: partition key.
         attempt: number of the attempt, from 1.
         wanted: requests of each label.
         past: what was planned before; templates that evolve are used once every label has a parent.
 
     Raises:
-        UsageError: no template speaks the provider's mode, or a template does not render.
+        UsageError: no template speaks the mode of a model, or a template does not render.
     """
-    templates = templates_for(recipe, provider, may_evolve=past.has_parents(wanted))
+    routing = Routing.to(asked) if isinstance(asked, Provider) else asked
+    templates = templates_for(recipe, routing, may_evolve=past.has_parents(wanted))
     dice = ids.seeded(recipe.dataset, batch, attempt)
-    allotment = allot(recipe, templates, wanted, past.records, batch=batch, attempt=attempt)
+    allotment = allot(recipe, templates, wanted, past.records, routing, batch=batch, attempt=attempt)
     draws = _draws(recipe, allotment.parts, dice, past, batch=batch)
+    routes = routes_for(
+        [draw.template.mode for draw in draws], routing, ids.seeded("routes", recipe.dataset, batch, attempt)
+    )
     seeds = SeedDealer(recipe, past)
     rows = [
-        _request(recipe, provider, batch=batch, attempt=attempt, ordinal=ordinal, draw=draw, seeds=seeds)
-        for ordinal, draw in enumerate(draws)
+        _request(recipe, route, batch=batch, attempt=attempt, ordinal=ordinal, draw=draw, seeds=seeds)
+        for ordinal, (draw, route) in enumerate(zip(draws, routes, strict=True))
     ]
     requests = TABLES["requests"].frame([row for row, _ in rows]).drop("object_sha256")
     prompts = pl.DataFrame([payload for _, payload in rows], schema=PROMPTS_SCHEMA)
     return Plan(requests=requests, prompts=prompts, allocations=allotment.rows)
 
 
-def templates_for(recipe: Recipe, provider: Provider, *, may_evolve: bool = False) -> list[Template]:
-    """Return the templates that begin a request and speak the provider's mode.
+def templates_for(recipe: Recipe, routing: Routing, *, may_evolve: bool = False) -> list[Template]:
+    """Return the templates that begin a request and speak the mode of one of the models.
 
     Args:
         recipe: the dataset.
-        provider: who is asked.
+        routing: who is asked.
         may_evolve: whether there are samples for templates that evolve one.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none for one of the models, which would get no request.
     """
     first = {use.name for use in recipe.model.prompts if may_evolve or use.evolves is None}
-    templates = [each for each in recipe.templates if each.mode == provider.mode and each.name in first]
-    if not templates:
-        raise UsageError(
-            f"no prompt of '{recipe.dataset}' has mode {provider.mode}, which {provider.name} speaks",
-            where=str(recipe.folder / "recipe.yaml"),
-            fix=f"add a prompt whose front matter says `mode: {provider.mode}`",
-        )
-    return templates
+    templates = [each for each in recipe.templates if each.name in first]
+    for provider in (route.provider for route in routing.routes):
+        if not any(each.mode == provider.mode for each in templates):
+            raise UsageError(
+                f"no prompt of '{recipe.dataset}' has mode {provider.mode}, which {provider.name} speaks",
+                where=str(recipe.folder / "recipe.yaml"),
+                fix=f"add a prompt whose front matter says `mode: {provider.mode}`",
+            )
+    modes = {route.provider.mode for route in routing.routes}
+    return [each for each in templates if each.mode in modes]
 
 
 @dataclass(frozen=True)
@@ -173,8 +188,9 @@ def _parent(use: PromptUse, label: str, past: Past, dice: random.Random) -> Pare
 
 
 def _request(
-    recipe: Recipe, provider: Provider, *, batch: str, attempt: int, ordinal: int, draw: Draw, seeds: SeedDealer
+    recipe: Recipe, route: Route, *, batch: str, attempt: int, ordinal: int, draw: Draw, seeds: SeedDealer
 ) -> tuple[dict[str, Any], dict[str, Any]]:
+    provider = route.provider
     request = ids.request_id(recipe.dataset, batch, attempt, ordinal)
     dice = ids.seeded("request", request)
     values = draw.shown(recipe.model)
@@ -207,6 +223,7 @@ def _request(
         "ancestry_depth": parent.depth + 1 if parent else 0,
         "axes": stored_json(draw.stored),
         "opening": sha256(opening.encode()) if opening else None,
+        "provider": provider.name,
         "model": provider.model_id,
         "generator": OURS,
         "generation_params": stored_json(params),
@@ -214,6 +231,7 @@ def _request(
     payload: dict[str, Any] = {"request_id": request, "prompt": stored_json(prompt), "opening": opening}
     payload |= {"seed_ids": seed_ids, "schema": None if schema is None else stored_json(schema)}
     payload |= {"then": stored_json(then), "values": stored_json(values)} if then else {}
+    payload["fallback"] = stored_fallback(route)
     return row, payload
 
 
@@ -268,7 +286,7 @@ def sampling_params(model: RecipeModel, provider: Provider) -> dict[str, Any]:
 
 
 def in_plan_order(requests: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
-    """Return requests with their payload, shape (n, 26), by attempt and ordinal."""
+    """Return requests with their payload, shape (n, 28), by attempt and ordinal."""
     return requests.sort("attempt", "ordinal").join(prompts, on="request_id", how="left", maintain_order="left")
 
 
@@ -276,8 +294,8 @@ def calls_of(requests: pl.DataFrame, prompts: pl.DataFrame) -> list[Call]:
     """Return the first call of every planned request, in plan order.
 
     Args:
-        requests: rows of `requests`, shape (n, 20).
-        prompts: their payload, shape (n, 7) as `PROMPTS_SCHEMA`.
+        requests: rows of `requests`, shape (n, 21).
+        prompts: their payload, shape (n, 8) as `PROMPTS_SCHEMA`.
     """
     params = {text: orjson.loads(text) for text in requests["generation_params"].unique()}
     return [

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import polars as pl
 
-from synth_assets.vocabulary import Outcome, QuarantineReason
+from synth_assets.vocabulary import UNKNOWN, Outcome, QuarantineReason
 
 Mode = Literal["completion", "chat"]
 
@@ -33,7 +33,7 @@ class Provider:
     """An endpoint as the plan sees it: everything that enters a `call_id` and nothing secret.
 
     Attributes:
-        name: ``embedded`` or the host of an OpenAI-compatible endpoint.
+        name: ``embedded``, a name of `providers.yaml`, or the host of the endpoint in the environment.
         model: name sent as ``model``.
         model_id: what identifies the weights; for the embedded model its name and the file's sha256.
         mode: whether it takes raw completions or chat messages.
@@ -51,6 +51,42 @@ class Provider:
     takes_schema: bool = False
 
 
+@dataclass(frozen=True)
+class Route:
+    """A model that requests are dealt to.
+
+    Attributes:
+        weight: its share, in any unit.
+        fallback: who is asked instead, in order, if its provider does not answer; they take the same prompts.
+    """
+
+    provider: Provider
+    weight: float = 1.0
+    fallback: tuple[Provider, ...] = ()
+
+
+@dataclass(frozen=True)
+class Routing:
+    """The models a dataset is written by."""
+
+    routes: tuple[Route, ...]
+
+    @classmethod
+    def to(cls, provider: Provider) -> "Routing":
+        """Send everything to one model."""
+        return cls((Route(provider),))
+
+    @property
+    def providers(self) -> list[Provider]:
+        """Every model that may be asked, once."""
+        return list(dict.fromkeys(each for route in self.routes for each in (route.provider, *route.fallback)))
+
+    def find(self, name: str, model_id: str) -> Provider | None:
+        """Return a model by what a plan stored of it; plans of an earlier time have no name of the provider."""
+        named = [each for each in self.providers if each.model_id == model_id and name in (each.name, UNKNOWN)]
+        return named[0] if named else None
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request as it will be sent.
@@ -62,6 +98,8 @@ class Call:
         params: sampling parameters as sent, seed excluded.
         seed: sampling seed.
         schema: JSON schema demanded of the answer, or None.
+        asks: the model it is addressed to; None where there is but one.
+        may_fall_back: whether another model is asked if this one's provider does not answer.
     """
 
     call_id: str
@@ -70,6 +108,8 @@ class Call:
     params: Mapping[str, Any]
     seed: int
     schema: Mapping[str, Any] | None = None
+    asks: Provider | None = None
+    may_fall_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +167,7 @@ class Endings:
     """The endings of all calls of a plan, in the order of the calls, and the stop if there was one.
 
     Attributes:
+        stop: of everybody, or else of the first provider that left calls unsent.
         paid_now: calls answered over the network in this run (the others came from the journal).
     """
 
@@ -144,11 +185,11 @@ class NotRecordedError(Exception):
 
 
 class Generator(Protocol):
-    """A language model behind a journal."""
+    """One or several language models behind a journal."""
 
     @property
-    def provider(self) -> Provider:
-        """Which endpoint and model it is."""
+    def routing(self) -> Routing:
+        """Which models it asks."""
 
     def generate(
         self,
@@ -161,7 +202,8 @@ class Generator(Protocol):
     ) -> Endings:
         """End every call: from the journal if it was paid before, over the network otherwise.
 
-        Provider faults never raise: they become endings or a `Stop`.
+        Provider faults never raise: they become endings or a `Stop`. What stops one provider only leaves its calls
+        unsent; those that may fall back are quarantined for it, so that the next model can be asked.
 
         Args:
             calls: what to send, in plan order.

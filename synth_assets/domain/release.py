@@ -91,7 +91,7 @@ def sample_rows(contents: Contents) -> list[dict[str, Any]]:
         "generation_params",
         "axes",
     )
-    answered = contents.generations.select("request_id", "generated_at")
+    answered = contents.generations.select("request_id", "generated_at", "written_by")
     joined = (
         contents.members.select("sample_id", "split")
         .join(contents.samples, on="sample_id")
@@ -160,7 +160,7 @@ def _row(
         "prompt_version": row["prompt_version"],
         "template_sha256": row["template_sha256"],
         "prompt_sha256": row["prompt_sha256"],
-        "model": row["model"],
+        "model": row["written_by"] or row["model"],
         "generation_params": orjson.loads(row["generation_params"]),
         "generated_at": row["generated_at"].isoformat() if row["generated_at"] else None,
         "batch": row["batch"],

@@ -9,7 +9,9 @@ from synth_assets.canonical import digest, sha256, stored_json
 from synth_assets.errors import SynthError, UsageError
 from synth_assets.recipe.chains import refuse_unfit
 from synth_assets.recipe.model import RecipeModel
-from synth_assets.recipe.strict_yaml import parse
+from synth_assets.recipe.models import ModelUse, refuse_unknown
+from synth_assets.recipe.providers import NO_PROFILES, Profiles, load_profiles
+from synth_assets.recipe.strict_yaml import Document, parse
 from synth_assets.recipe.template import Template, load_template
 from synth_assets.recipe.validation import validated
 
@@ -38,6 +40,8 @@ class Recipe:
     seeds: tuple[SeedRow, ...]
     test: tuple[SeedRow, ...] = ()
     """Rows of the test set that stands in the folder; no prompt ever sees them."""
+    profiles: Profiles = NO_PROFILES
+    """The endpoints it may name; empty for one that names none."""
 
     @property
     def dataset(self) -> str:
@@ -131,7 +135,25 @@ def load_recipe(folder: Path) -> Recipe:
         refuse_unfit(use, [templates[name] for name in use.chain], model.task_type)
     seeds = tuple(row for name, table in model.seeds.items() for row in read_seeds(name, folder / table.file))
     test = _test_rows(model, folder, seeds)
-    return Recipe(folder=folder, model=model, templates=tuple(templates.values()), seeds=seeds, test=test)
+    profiles = _profiles(model, document, file)
+    return Recipe(folder, model, tuple(templates.values()), seeds, test, profiles)
+
+
+def _profiles(model: RecipeModel, document: Document, file: Path) -> Profiles:
+    """Read the endpoints a recipe names; a model's own name may hold a slash too, so one nobody knows is left as it is.
+
+    Raises:
+        UsageError: `providers.yaml` cannot be read, or lacks what the recipe names.
+    """
+    named, settings = ("generator", "model"), model.generator
+    if not settings.models and "/" not in settings.model:
+        return NO_PROFILES
+    profiles = load_profiles(file.parents[1])
+    if settings.models:
+        refuse_unknown(settings.models, profiles, where=document, file=str(file))
+    elif settings.model.partition("/")[0] in profiles.providers:
+        refuse_unknown([ModelUse(model=settings.model)], profiles, where=document, file=str(file), at=named)
+    return profiles
 
 
 def _test_rows(model: RecipeModel, folder: Path, seeds: tuple[SeedRow, ...]) -> tuple[SeedRow, ...]:

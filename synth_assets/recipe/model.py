@@ -13,6 +13,9 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from synth_assets.recipe.axes import Axis, Cover, TableAxis
 from synth_assets.recipe.axis_rules import LABEL, names_by_axis, refuse_too_many, refuse_wrong_axes
 from synth_assets.recipe.cron import refuse_no_cron
+from synth_assets.recipe.models import ModelUse
+from synth_assets.recipe.prices import PriceModel
+from synth_assets.recipe.providers import EMBEDDED
 from synth_assets.recipe.rotation import Rotation, WeightsRotation, refuse_high_floor
 from synth_assets.recipe.strict import Identifier, Name, Reason, Strict
 from synth_assets.recipe.tags import AxisTag, TagRule
@@ -36,18 +39,14 @@ class Batch(Strict):
     budget_usd: float | None = Field(default=None, gt=0, description="Hard limit of spending per batch.")
 
 
-class PriceModel(Strict):
-    """A dated price."""
-
-    input_usd_per_million: float = Field(ge=0)
-    output_usd_per_million: float = Field(ge=0)
-    as_of: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-
-
 class Generator(Strict):
     """Which model writes, and how it samples."""
 
-    model: str = Field(default="embedded", description="`embedded`, or a model of the endpoint in SYNTH_LLM_BASE_URL.")
+    model: str = Field(
+        default=EMBEDDED,
+        description="`embedded`, PROVIDER/MODEL of providers.yaml, or a model of the endpoint in SYNTH_LLM_BASE_URL.",
+    )
+    models: list[ModelUse] = Field(default_factory=list, max_length=20, description="Several instead of `model`.")
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     min_p: float | None = Field(default=None, ge=0, le=1, description="llama.cpp only; other providers never see it.")
@@ -60,6 +59,17 @@ class Generator(Strict):
     deadline_s: float = Field(default=120, gt=0, description="Total time of one call, retries included.")
     max_tries: int = Field(default=5, ge=1, le=20, description="HTTP requests per call.")
     prices: dict[str, PriceModel] = Field(default_factory=dict, description="By model name; no price, no cost.")
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> "Generator":
+        names = [use.model for use in self.models]
+        if names and self.model != EMBEDDED:
+            raise ValueError("give `model` or `models`, not both")
+        if names and self.dispatch == "batch":
+            raise ValueError("batch files go to one `model`, not to several")
+        if len(set(names)) < len(names):
+            raise ValueError("`models` names one twice; give it one weight")
+        return self
 
 
 class Label(Strict):

@@ -1,12 +1,13 @@
 """What the next attempt of a batch would ask and cost, without asking or paying anything."""
 
+import math
 from typing import Any
 
 import orjson
 
 from synth_assets.domain.allotment import told
-from synth_assets.domain.planning import plan_attempt, requests_for
-from synth_assets.domain.ports import Provider
+from synth_assets.domain.planning import Plan, plan_attempt, requests_for
+from synth_assets.domain.ports import Routing
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
 from synth_assets.stages.precedents import past_of
@@ -16,37 +17,60 @@ CHARACTERS_PER_TOKEN = 4
 """Rule of thumb for English text; the provider's own count replaces it once there is one."""
 
 
-def forecast(lake: Lake, recipe: Recipe, batch: str, provider: Provider) -> dict[str, Any]:
-    """Return requests, tokens and the highest cost of the next attempt.
+def forecast(lake: Lake, recipe: Recipe, batch: str, routing: Routing) -> dict[str, Any]:
+    """Return requests, tokens and the highest cost of the next attempt, altogether and by model.
 
-    ``because`` says why no attempt would be opened; ``cost_usd`` is None when no price is known.
+    ``because`` says why no attempt would be opened; ``cost_usd`` is None when a price is not known. Nobody is taken to
+    stand in for another one.
     """
     here = {"dataset": recipe.dataset, "batch": batch}
     prospect = next_attempt(lake, recipe, batch)
     recipe = prospect.recipe
     wanted = {} if prospect.because else requests_for(recipe.model, prospect.missing)
-    past = past_of(lake, recipe, provider, batch)
-    planned = plan_attempt(recipe, provider, batch=batch, attempt=prospect.number, wanted=wanted, past=past)
-    texts = planned.prompts["prompt"].to_list()
-    later = planned.prompts["then"].drop_nulls().to_list()
-    calls = len(texts) + sum(len(orjson.loads(then)) for then in later)
-    asked = calls * recipe.model.generator.max_tokens
-    # A later prompt is taken to be as long as a first one and the answer it builds on.
-    first = sum(len(_text_of(orjson.loads(text))) for text in texts) // CHARACTERS_PER_TOKEN
-    given = round(first * calls / max(1, len(texts))) + (calls - len(texts)) * recipe.model.generator.max_tokens
+    past = past_of(lake, recipe, routing, batch)
+    planned = plan_attempt(recipe, routing, batch=batch, attempt=prospect.number, wanted=wanted, past=past)
+    models = _by_model(planned, routing, most=recipe.model.generator.max_tokens)
+    costs = [each["cost_usd"] for each in models]
     return {
         **here,
         "attempt": prospect.number,
         "because": prospect.because,
-        "requests": len(texts),
-        "calls": calls,
+        "requests": planned.requests.height,
+        "calls": sum(each["calls"] for each in models),
         "requests_by_label": wanted,
         "prompts": told(planned.allocations),
-        "model": provider.model_id,
-        "input_tokens": given,
-        "output_tokens": asked,
-        "cost_usd": provider.price.of(given, asked) if provider.price else None,
+        "models": models,
+        "model": ", ".join(each["model"] for each in models),
+        "input_tokens": sum(each["input_tokens"] for each in models),
+        "output_tokens": sum(each["output_tokens"] for each in models),
+        "cost_usd": None if None in costs else math.fsum(costs),
     }
+
+
+def _by_model(planned: Plan, routing: Routing, *, most: int) -> list[dict[str, Any]]:
+    """Return what each model would be asked: requests, calls, tokens, cost, and the day its price was true."""
+    rows = planned.requests.select("request_id", "provider", "model").join(planned.prompts, on="request_id")
+    found = []
+    for provider in dict.fromkeys(route.provider for route in routing.routes):
+        mine = rows.filter(provider=provider.name, model=provider.model_id)
+        later = sum(len(orjson.loads(then)) for then in mine["then"].drop_nulls())
+        calls = mine.height + later
+        # A later prompt is taken to be as long as a first one and the answer it builds on.
+        first = sum(len(_text_of(orjson.loads(text))) for text in mine["prompt"]) // CHARACTERS_PER_TOKEN
+        given = round(first * calls / max(1, mine.height)) + later * most
+        found.append(
+            {
+                "provider": provider.name,
+                "model": provider.model_id,
+                "requests": mine.height,
+                "calls": calls,
+                "input_tokens": given,
+                "output_tokens": calls * most,
+                "cost_usd": provider.price.of(given, calls * most) if provider.price else None,
+                "price_as_of": provider.price.as_of if provider.price else None,
+            }
+        )
+    return found
 
 
 def _text_of(prompt: str | list[dict[str, str]]) -> str:

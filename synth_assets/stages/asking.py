@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import orjson
 import polars as pl
@@ -10,10 +10,11 @@ import polars as pl
 from synth_assets.checks.evidence import Evidence
 from synth_assets.checks.verdict import prepare
 from synth_assets.domain.conversations import Conversations, Step
-from synth_assets.domain.ports import Endings, Generator, Provider, Stop
+from synth_assets.domain.ports import Call, Endings, Generator, Routing, Stop
 from synth_assets.errors import RefusedError
 from synth_assets.recipe.template import Template
 from synth_assets.stages.work import Work
+from synth_assets.vocabulary import STOPS_ALL
 
 
 def work_off(
@@ -26,6 +27,7 @@ def work_off(
 ) -> tuple[Stop | None, int]:
     """Ask wave after wave until nothing follows any more; return the stop there was, and the calls paid now."""
     paid_now = 0
+    stop: Stop | None = None
     threading.Thread(target=prepare, daemon=True).start()
     while conversations.wave:
         endings = generator.generate(
@@ -37,18 +39,27 @@ def work_off(
         )
         paid_now += endings.paid_now
         if money_usd is not None:
-            money_usd -= _spent(endings, generator.provider)
+            money_usd -= _spent(conversations.wave, endings)
         conversations.take(endings.endings)
-        if endings.stop is not None:
+        stop = stop or endings.stop
+        if endings.stop is not None and _ends_all(endings.stop, generator.routing):
             conversations.leave(endings.stop.reason)
             return endings.stop, paid_now
-    return None, paid_now
+    return stop, paid_now
 
 
-def _spent(endings: Endings, provider: Provider) -> float:
-    answers = [ending.answer for ending in endings.endings if ending.answer is not None]
-    costs = [provider.price.of(each.input_tokens, each.output_tokens) if provider.price else None for each in answers]
-    return math.fsum(cost or 0.0 for cost in costs)
+def _ends_all(stop: Stop, routing: Routing) -> bool:
+    """Whether nobody is left to ask: what stopped one provider of several leaves the others at work."""
+    return stop.reason in STOPS_ALL or len({each.name for each in routing.providers}) == 1
+
+
+def _spent(calls: Sequence[Call], endings: Endings) -> float:
+    paid = [
+        call.asks.price.of(ending.answer.input_tokens, ending.answer.output_tokens)
+        for call, ending in zip(calls, endings.endings, strict=True)
+        if ending.answer is not None and call.asks is not None and call.asks.price is not None
+    ]
+    return math.fsum(cost or 0.0 for cost in paid)
 
 
 def planned_templates(

@@ -14,7 +14,8 @@ from synth_assets.domain.allotment import told
 from synth_assets.domain.conversations import Conversations
 from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts, draft
 from synth_assets.domain.planning import PROMPTS_SCHEMA, owed, plan_attempt, requests_for
-from synth_assets.domain.ports import Generator, Provider, Stop
+from synth_assets.domain.ports import Generator, Routing, Stop
+from synth_assets.domain.routing import address, unknown_models
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
 from synth_assets.stages.asking import money_left, planned_templates, work_off
@@ -25,12 +26,12 @@ from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.vocabulary import Outcome, Stage
 
 
-def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | None) -> Finished:
+def plan(work: Work, routing: Routing, *, regenerate: bool, promise: int | None) -> Finished:
     """Open an attempt if the batch needs one; otherwise re-read the plan there is.
 
     Args:
         work: the bench.
-        provider: whom the requests will be addressed to.
+        routing: whom the requests will be addressed to.
         regenerate: open an attempt for the whole promise, whatever there is; its `curated` supersedes the old samples.
         promise: another number of accepted samples than the batch owes; None keeps its promise.
     """
@@ -49,11 +50,11 @@ def plan(work: Work, provider: Provider, *, regenerate: bool, promise: int | Non
     attempt = batch["attempts"] + 1
     planned = plan_attempt(
         work.recipe,
-        provider,
+        routing,
         batch=work.batch,
         attempt=attempt,
         wanted=requests_for(work.recipe.model, missing),
-        past=past_of(work.lake, work.recipe, provider, work.batch),
+        past=past_of(work.lake, work.recipe, routing, work.batch),
     )
     stored = work.lake.put_frame(planned.prompts)
     new = planned.requests.with_columns(pl.lit(stored.sha256).alias("object_sha256")).select(requests.columns)
@@ -134,20 +135,19 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
     if batch["open_attempt"] is None:
         return finish_generated(work, evidence, read=read)
     requests = evidence.requests.filter(pl.col("attempt") == batch["open_attempt"]).sort("ordinal")
-    _refuse_other_model(work, requests, generator.provider)
     prompts = work.lake.payload("prompts", PROMPTS_SCHEMA, **work.here)
+    _refuse_other_model(work, requests, prompts, generator.routing)
     conversations = Conversations(
         requests,
         prompts,
         templates=planned_templates(work, evidence.templates, requests, prompts),
         task_type=work.recipe.model.task_type,
-        provider=generator.provider,
+        routing=generator.routing,
     )
     money = money_left(work, evidence, batch["open_attempt"])
     with every_call_recorded(requests):
         stop, paid_now = work_off(work, conversations, generator, money_usd=money, progress=progress)
-    price = generator.provider.price
-    drafts = draft(requests, conversations.in_plan_order, model=work.recipe.model, price=price)
+    drafts = draft(requests, conversations.in_plan_order, model=work.recipe.model)
     return commit_attempt(work, evidence, drafts, stop=stop, paid_now=paid_now, read=read)
 
 
@@ -215,15 +215,16 @@ def _with_payload(drafts: Drafts, answers: str, texts: str) -> Drafts:
     )
 
 
-def _refuse_other_model(work: Work, requests: pl.DataFrame, provider: Provider) -> None:
-    planned = set(requests["model"])
-    if planned <= {provider.model_id}:
-        return
-    raise RefusedError(
-        f"the open attempt was planned for {', '.join(sorted(planned))}, not for {provider.model_id}",
-        where=f"{work.recipe.dataset}/generated, partition {work.batch}",
-        fix="set SYNTH_LLM_BASE_URL and SYNTH_LLM_MODEL as they were, or open a new attempt with --regenerate",
-    )
+def _refuse_other_model(work: Work, requests: pl.DataFrame, prompts: pl.DataFrame, routing: Routing) -> None:
+    unknown = unknown_models(requests, prompts, routing)
+    if unknown:
+        raise RefusedError(
+            f"the open attempt was planned for {', '.join(unknown)}, not for "
+            f"{', '.join(address(each) for each in routing.providers)}",
+            where=f"{work.recipe.dataset}/generated, partition {work.batch}",
+            fix="name the models as they were (recipe.yaml, providers.yaml, SYNTH_LLM_BASE_URL and SYNTH_LLM_MODEL), "
+            "or open a new attempt with --regenerate",
+        )
 
 
 def _stopped(stop: Stop | None) -> SynthError | None:

@@ -86,7 +86,7 @@ def adopt(work: Work) -> Finished:
     requests = evidence.requests.filter(pl.col("attempt") == attempt).sort("ordinal")
     ingested = work.lake.payload("ingested", INGESTED_SCHEMA, **work.here)
     conversations = conversations_of(requests, ingested, work.recipe.model)
-    drafts = draft(requests, conversations, model=work.recipe.model, price=None)
+    drafts = draft(requests, conversations, model=work.recipe.model)
     return commit_attempt(work, evidence, drafts, stop=None, paid_now=0, read=read)
 
 

@@ -6,7 +6,7 @@ import polars as pl
 
 from synth_assets.checks.evidence import earlier_accepted, fields_of
 from synth_assets.domain.past import NOTHING, Parent, Past
-from synth_assets.domain.ports import Provider
+from synth_assets.domain.ports import Routing
 from synth_assets.domain.rotation import Record, records
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.axes import TableAxis
@@ -16,7 +16,7 @@ from synth_assets.recipe.rotation import AdaptiveRotation
 from synth_assets.vocabulary import OURS
 
 
-def past_of(lake: Lake, recipe: Recipe, provider: Provider, batch: str) -> Past:
+def past_of(lake: Lake, recipe: Recipe, routing: Routing, batch: str) -> Past:
     """Return the past of a batch's next plan; ingested rows were never planned, but may be evolved.
 
     What came of its prompts is read where they rotate by it: their present versions, asked of the present model, in the
@@ -27,19 +27,20 @@ def past_of(lake: Lake, recipe: Recipe, provider: Provider, batch: str) -> Past:
         requests = lake.read("requests", dataset=recipe.dataset, generator=OURS)
         past = replace(past, requests=requests.select("batch", "label", "axes"))
     if isinstance(recipe.model.rotation, AdaptiveRotation):
-        past = replace(past, records=_records(lake, recipe, provider, memory=recipe.model.rotation.memory))
+        past = replace(past, records=_records(lake, recipe, routing, memory=recipe.model.rotation.memory))
     if any(use.evolves for use in recipe.model.prompts):
         past = replace(past, parents=_parents(lake, recipe.model, batch))
     return past
 
 
-def _records(lake: Lake, recipe: Recipe, provider: Provider, *, memory: int) -> dict[str, Record]:
+def _records(lake: Lake, recipe: Recipe, routing: Routing, *, memory: int) -> dict[str, Record]:
     planned = lake.read("batches", dataset=recipe.dataset).filter(pl.col("promised") > 0)
     latest = planned.sort("batch").tail(memory)
     if latest.is_empty():
         return {}
     here = {"dataset": recipe.dataset, "batch": latest["batch"].to_list()}
-    requests = lake.read("requests", **here, model=provider.model_id, generator=OURS)
+    models = sorted({route.provider.model_id for route in routing.routes})
+    requests = lake.read("requests", **here, model=models, generator=OURS)
     requests = requests.join(latest.select("batch", "current_from"), on="batch").filter(
         pl.col("attempt") >= pl.col("current_from")
     )

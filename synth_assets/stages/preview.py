@@ -16,7 +16,7 @@ from synth_assets.domain.curation import decide
 from synth_assets.domain.drafting import Drafts, draft
 from synth_assets.domain.parsing import readable
 from synth_assets.domain.planning import PROMPTS_SCHEMA, Plan, plan_attempt, requests_for
-from synth_assets.domain.ports import Embedder, Generator, LabelledTexts, Provider, Stop
+from synth_assets.domain.ports import Embedder, Generator, LabelledTexts, Routing, Stop
 from synth_assets.errors import RefusedError
 from synth_assets.recipe.loader import template_sha256
 from synth_assets.stages.asking import money_left, planned_templates, work_off
@@ -70,7 +70,7 @@ def preview(
         RefusedError: no attempt is open and none would be opened.
     """
     is_new = work.row()["open_attempt"] is None
-    plan, attempt = _planned(work, generator.provider)
+    plan, attempt = _planned(work, generator.routing)
     requests = plan.requests.sort("ordinal").head(count)
     evidence = read_evidence(work.lake, work.recipe.model, work.batch, protected=())
     if is_new:
@@ -82,12 +82,12 @@ def preview(
         plan.prompts,
         templates=templates,
         task_type=work.recipe.model.task_type,
-        provider=generator.provider,
+        routing=generator.routing,
     )
     money = money_left(work, evidence, attempt)
     with every_call_recorded(requests):
         stop, paid_now = work_off(work, conversations, generator, money_usd=money, progress=progress)
-    drafts = draft(requests, conversations.in_plan_order, model=work.recipe.model, price=generator.provider.price)
+    drafts = draft(requests, conversations.in_plan_order, model=work.recipe.model)
     evidence = replace(
         evidence,
         requests=requests.with_columns(pl.lit("").alias("object_sha256")),
@@ -110,7 +110,7 @@ def preview(
     return Preview(attempt, plan.requests.height, _rows(requests, drafts, found), stop, paid_now)
 
 
-def _planned(work: Work, provider: Provider) -> tuple[Plan, int]:
+def _planned(work: Work, routing: Routing) -> tuple[Plan, int]:
     """Return the open attempt's plan as it is stored, or the one the next attempt would have."""
     attempt = work.row()["open_attempt"]
     if attempt is not None:
@@ -126,11 +126,11 @@ def _planned(work: Work, provider: Provider) -> tuple[Plan, int]:
         )
     planned = plan_attempt(
         prospect.recipe,
-        provider,
+        routing,
         batch=work.batch,
         attempt=prospect.number,
         wanted=requests_for(prospect.recipe.model, prospect.missing),
-        past=past_of(work.lake, prospect.recipe, provider, work.batch),
+        past=past_of(work.lake, prospect.recipe, routing, work.batch),
     )
     return planned, prospect.number
 

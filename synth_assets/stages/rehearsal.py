@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import polars as pl
 
 from synth_assets.domain.planning import PROMPTS_SCHEMA, calls_of, owed, plan_attempt, requests_for
-from synth_assets.domain.ports import Call, NotRecordedError, Provider
+from synth_assets.domain.ports import Call, NotRecordedError, Routing
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import StoppedError
 from synth_assets.recipe.loader import Recipe
@@ -19,7 +19,7 @@ def rehearse(
     recipe: Recipe,
     batch: str,
     *,
-    provider: Provider,
+    routing: Routing,
     has_all: Callable[[Sequence[Call]], None],
     regenerate: bool,
 ) -> None:
@@ -31,7 +31,7 @@ def rehearse(
         lake: the store.
         recipe: the dataset, under the promise the batch would get.
         batch: partition key.
-        provider: whom the requests are addressed to.
+        routing: whom the requests are addressed to.
         has_all: raises NotRecordedError if the journal knows nothing of a call.
         regenerate: whether the run would open an attempt for the whole promise.
 
@@ -45,10 +45,8 @@ def rehearse(
         model = prospect.recipe.model
         missing = owed(model) if regenerate else {} if prospect.because else prospect.missing
         wanted = requests_for(model, missing)
-        past = past_of(lake, prospect.recipe, provider, batch)
-        planned = plan_attempt(
-            prospect.recipe, provider, batch=batch, attempt=prospect.number, wanted=wanted, past=past
-        )
+        past = past_of(lake, prospect.recipe, routing, batch)
+        planned = plan_attempt(prospect.recipe, routing, batch=batch, attempt=prospect.number, wanted=wanted, past=past)
         requests, prompts = planned.requests, planned.prompts
     else:
         requests = lake.read("requests", **here, attempt=opened[0])

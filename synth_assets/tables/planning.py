@@ -4,7 +4,7 @@ import pandera.polars as pa
 import polars as pl
 
 from synth_assets.tables.contract import INSTANT, column
-from synth_assets.vocabulary import OURS
+from synth_assets.vocabulary import OURS, UNKNOWN
 
 
 class PromptTemplates(pa.DataFrameModel):
@@ -102,6 +102,10 @@ class Requests(pa.DataFrameModel):
     )
     opening: str = column("Sha256 of the seeded opening the answer continues; null if none.", nullable=True)
     generator: str = column("Who wrote the answer: synth-assets, or the tool an ingested row came from.", before=OURS)
+    provider: str = column(
+        "Endpoint it is addressed to: embedded, a name of providers.yaml or a host; unknown if ingested.",
+        before=UNKNOWN,
+    )
     model: str = column("Model the request is addressed to; unknown if an ingested row does not say.")
     generation_params: str = column("Sampling parameters as canonical JSON.")
     object_sha256: str = column("Payload object that holds the rendered prompts of the attempt.")

@@ -21,6 +21,11 @@ class Generations(pa.DataFrameModel):
         "Why it was quarantined or not sent; null if answered.", nullable=True, isin=list(QuarantineReason)
     )
     model: str = column("Model that says it answered; null if none did.", nullable=True)
+    written_by: str = column(
+        "Model that was asked for the last answer, as in requests.model unless another one stood in; null without "
+        "answer, or if not recorded.",
+        nullable=True,
+    )
     finish_reason: str = column("Why the model stopped, in the provider's word; null without answer.", nullable=True)
     input_tokens: pl.Int64 = column(
         "Tokens of the prompt; null if the provider did not say.", unit="tokens", nullable=True, ge=0
@@ -28,6 +33,9 @@ class Generations(pa.DataFrameModel):
     output_tokens: pl.Int64 = column("Tokens of the answer; null if unknown.", unit="tokens", nullable=True, ge=0)
     cost_usd: pl.Float64 = column(
         "What the call cost; null when no price is known, never guessed.", unit="USD", nullable=True, ge=0
+    )
+    price_as_of: str = column(
+        "Day on which the price was true, of several the first; null when the cost is.", nullable=True
     )
     latency_s: pl.Float64 = column("From sending to the last byte; null without answer.", unit="s", nullable=True, ge=0)
     mean_logprob: pl.Float64 = column(
@@ -47,12 +55,16 @@ class Steps(pa.DataFrameModel):
     attempt: pl.Int64 = column("Attempt that planned it.", ge=1)
     request_id: str = column("The planned request.")
     position: pl.Int64 = column("Place among the calls of the request, from 0.", ge=0)
-    kind: str = column("The prompt, a later prompt, or a second chance.", isin=list(CallKind))
+    kind: str = column(
+        "The prompt, a later prompt, a second chance, or another model in place of one that failed.",
+        isin=list(CallKind),
+    )
     call_id: str = column("Hash of what was sent.")
     prompt_name: str = column("Template it was rendered from.")
     prompt_version: str = column("Version of that template.")
     template_sha256: str = column("Hash of that template version.")
     prompt_sha256: str = column("Hash of the rendered prompt.")
+    asked: str = column("Model it was addressed to, as provider/model; null if not recorded.", nullable=True)
     outcome: str = column("How the call ended.", isin=list(Outcome))
     reason: str = column("Why it gave nothing usable; null if it did.", nullable=True, isin=list(QuarantineReason))
     model: str = column("Model that says it answered; null if none did.", nullable=True)

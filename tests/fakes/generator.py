@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from synth_assets.canonical import stored_json
-from synth_assets.domain.ports import Answer, Call, Ending, Endings, Provider, Stop
-from synth_assets.recipe.model import RecipeModel
+from synth_assets.domain.ports import Answer, Call, Ending, Endings, Provider, Route, Routing, Stop
+from synth_assets.recipe import Recipe
 from synth_assets.vocabulary import Outcome, QuarantineReason
 from tests.fakes.film_talk import answer_for
 from tests.fakes.recipes import COMPLETIONS
@@ -25,6 +25,9 @@ class FakeGenerator:
 
     Attributes:
         quarantines: how many calls, first in plan order, end without an answer.
+        routes: the models it asks, instead of `provider` alone.
+        declines: why the answer to a call is of no use although it is paid, None if it is of use.
+        fails: why a call gets no answer, None if it gets one.
         stop_after: calls that are answered before the money runs out; None never stops.
         refuses: whether every answer declines.
         tail: said at the end of every answer.
@@ -36,6 +39,9 @@ class FakeGenerator:
     def __init__(self, provider: Provider = COMPLETIONS) -> None:
         self.provider = provider
         self.quarantines = 0
+        self.routes: tuple[Route, ...] = ()
+        self.declines: Callable[[Call], QuarantineReason | None] = lambda call: None
+        self.fails: Callable[[Call], QuarantineReason | None] = lambda call: None
         self.stop_after: int | None = None
         self.refuses = False
         self.tail = ""
@@ -43,6 +49,11 @@ class FakeGenerator:
         self.paid: Counter[str] = Counter()
         self.asked: list[list[Call]] = []
         self._journal: dict[str, Answer] = {}
+
+    @property
+    def routing(self) -> Routing:
+        """Which models it asks; `provider` alone unless `routes` says otherwise."""
+        return Routing(self.routes) if self.routes else Routing.to(self.provider)
 
     def generate(
         self,
@@ -67,13 +78,15 @@ class FakeGenerator:
         known = call.call_id in self._journal
         if not known and self.stop_after is not None and paid_now >= self.stop_after:
             return Ending(call.request_id, call.call_id, Outcome.NOT_SENT, OUT_OF_MONEY.reason, None, 0)
-        if not is_good:
-            reason = QuarantineReason.SERVER_ERROR
+        reason = self.fails(call) if is_good else QuarantineReason.SERVER_ERROR
+        if reason is not None:
             return Ending(call.request_id, call.call_id, Outcome.QUARANTINED, reason, None, 3)
         if not known:
             self.paid[call.call_id] += 1
             self._journal[call.call_id] = self._answer(call)
-        return Ending(call.request_id, call.call_id, Outcome.ANSWERED, None, self._journal[call.call_id], 1)
+        declined = self.declines(call)
+        outcome = Outcome.ANSWERED if declined is None else Outcome.QUARANTINED
+        return Ending(call.request_id, call.call_id, outcome, declined, self._journal[call.call_id], 1)
 
     def _answer(self, call: Call) -> Answer:
         prompt = call.prompt if isinstance(call.prompt, str) else stored_json(call.prompt)
@@ -84,7 +97,7 @@ class FakeGenerator:
             text=REFUSAL if self.refuses else said,
             refusal=False,
             finish_reason="stop",
-            model=self.provider.model,
+            model=(call.asks or self.provider).model,
             input_tokens=len(prompt.split()),
             output_tokens=len(said.split()),
             mean_logprob=-0.5,
@@ -101,5 +114,5 @@ class FakeGenerators:
         self.generator = generator
 
     @contextmanager
-    def open(self, model: RecipeModel) -> Iterator[FakeGenerator]:
+    def open(self, recipe: Recipe) -> Iterator[FakeGenerator]:
         yield self.generator

@@ -140,6 +140,7 @@ def _requests(batch: str, stored: str) -> Rows:
             "axes": '{"style": "plain"}',
             "opening": None,
             "generator": "synth-assets",
+            "provider": "embedded",
             "model": "tiny",
             "generation_params": '{"temperature": 0.9}',
             "object_sha256": stored,
