@@ -69,7 +69,7 @@ def test_a_provider_that_answers_nothing_but_refusals_stops_the_run(tmp_path: Pa
 
 @pytest.mark.parametrize("concurrency", [1, 1024])
 def test_any_concurrency_works(tmp_path: Path, concurrency: int) -> None:
-    patience = replace(PATIENT, concurrency=concurrency)
+    patience = replace(PATIENT, concurrency=concurrency, deadline_s=120.0)
     with FakeOpenAI(Fault("latency", seconds=0.001)) as server:
         found = generate(
             generator_at(server.base_url, tmp_path, patience=patience), calls(40 if concurrency == 1 else 1_100)

@@ -20,7 +20,7 @@ MAX_ERROR_BYTES = 64 * 1024
 """Of the body of a refusal only the beginning is read: its status says enough."""
 
 CHUNK_BYTES = 16 * 1024
-CONNECT_S = 5.0
+CONNECT_S = 15.0
 """Longest wait for a connection, in seconds; the call's own deadline ends everything else."""
 
 SENT_HEADERS = ("authorization", "content-type", "idempotency-key", "accept", "user-agent")
