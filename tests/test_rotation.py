@@ -14,6 +14,7 @@ from synth_assets.domain import ids
 from synth_assets.domain.apportion import apportion, apportion_rows
 from synth_assets.domain.past import NOTHING, Past
 from synth_assets.domain.planning import plan_attempt
+from synth_assets.domain.ports import Routing
 from synth_assets.domain.rotation import Allocation, Record, allocate, records
 from synth_assets.errors import UsageError
 from synth_assets.recipe import RecipeModel, load_recipe
@@ -24,6 +25,7 @@ from tests.fakes.generator import NOON
 from tests.fakes.recipes import COMPLETIONS, FILES, write_recipe
 from tests.fakes.world import DAY, NEXT_DAY, World
 
+ALONE = Routing.to(COMPLETIONS)
 ADAPTIVE = AdaptiveRotation()
 EVENLY = {"one": 1.0, "two": 1.0}
 AGAIN = FILES["prompts/lines.md"].replace("name: lines", "name: again")
@@ -290,10 +292,10 @@ def test_the_next_batch_asks_the_better_prompt_and_both_plans_are_kept_with_thei
     never_read = AGAIN.replace("format: line", "format: json")
     rotation = {"kind": "adaptive", "floor": 0.25, "memory": 2}
     world = World(tmp_path, prompts=TWO, rotation=rotation, files={"prompts/again.md": never_read})
-    first_forecast = forecast(world.lake, world.recipe, DAY, COMPLETIONS)
+    first_forecast = forecast(world.lake, world.recipe, DAY, ALONE)
 
     first = world.run()
-    second_forecast = forecast(world.lake, world.recipe, NEXT_DAY, COMPLETIONS)
+    second_forecast = forecast(world.lake, world.recipe, NEXT_DAY, ALONE)
     second = world.run("generation_plan", batch=NEXT_DAY)
 
     stored = world.rows("prompt_allocations").sort("batch", "prompt_name")
@@ -316,8 +318,8 @@ def test_only_the_present_version_of_a_prompt_and_the_present_model_count(tmp_pa
     changed = AGAIN.replace('version: "1"', 'version: "2"')
 
     world.edit(prompts=TWO, rotation="adaptive", files={"prompts/again.md": changed})
-    plan = forecast(world.lake, world.recipe, NEXT_DAY, COMPLETIONS)["prompts"]
-    other = forecast(world.lake, world.recipe, NEXT_DAY, replace(COMPLETIONS, model_id="fake-base-2"))
+    plan = forecast(world.lake, world.recipe, NEXT_DAY, ALONE)["prompts"]
+    other = forecast(world.lake, world.recipe, NEXT_DAY, Routing.to(replace(COMPLETIONS, model_id="fake-base-2")))
 
     assert "of 9 requests accepted" in plan["lines"]["reason"]
     assert plan["again"]["reason"] == "never tried: it counts as average"
@@ -329,7 +331,7 @@ def test_what_was_superseded_is_no_evidence(tmp_path: Path) -> None:
     world.run()
     world.run("generation_plan", regenerate=True)
 
-    anew = forecast(world.lake, world.recipe, NEXT_DAY, COMPLETIONS)["prompts"]
+    anew = forecast(world.lake, world.recipe, NEXT_DAY, ALONE)["prompts"]
 
     assert {each["reason"] for each in anew.values()} == {"never tried: it counts as average"}
 
@@ -341,6 +343,6 @@ def test_memory_counts_the_latest_batches(tmp_path: Path, memory: int, said: str
     world.run()
     world.run("generation_plan", batch=NEXT_DAY)
 
-    prompts = forecast(world.lake, world.recipe, "2026-11-03", COMPLETIONS)["prompts"]
+    prompts = forecast(world.lake, world.recipe, "2026-11-03", ALONE)["prompts"]
 
     assert all(each["reason"].startswith(said) for each in prompts.values())
