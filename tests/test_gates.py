@@ -67,6 +67,7 @@ def request(number: int) -> dict[str, Any]:
     return row | {
         "label": labels(number),
         "generator": "synth-assets",
+        "provider": "fake",
         "model": "fake",
         "generation_params": "{}",
         "object_sha256": "o",

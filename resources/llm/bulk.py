@@ -32,7 +32,7 @@ MAX_CALLS = 50_000
 MAX_FILE_BYTES = 100 * 1024 * 1024
 """Largest file submitted; providers take 200 MB, and half of it leaves room for how they count."""
 
-MAX_LINE_BYTES = 8 * 1024 * 1024
+MAX_LINE_BYTES = 4 * 1024 * 1024
 """Longest line of a result that is read, as with a body online."""
 
 FIRST_POLL_S, LAST_POLL_S = 1.0, 60.0

@@ -13,7 +13,7 @@ import httpx2
 from resources.llm.answers import BrokenError, NotConnectedError, OversizedError
 from resources.llm.light import Response
 
-MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_BODY_BYTES = 4 * 1024 * 1024
 """Largest body read, after decompression; the longest answers are a hundred times smaller."""
 
 MAX_ERROR_BYTES = 64 * 1024
