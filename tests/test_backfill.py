@@ -28,6 +28,7 @@ def test_missed_days_are_made_and_green_ones_are_left_alone(tmp_path: Path) -> N
         assert opened == [SECOND, FIRST, THIRD]
 
 
+@pytest.mark.slow
 def test_a_provider_that_fails_is_not_asked_for_the_days_after(tmp_path: Path) -> None:
     with ChatProvider(Fault("unauthorized")) as provider:
         home = Home(tmp_path / "home", provider.base_url, tiny(tmp_path))

@@ -183,6 +183,7 @@ def test_the_embedded_model_takes_no_files(tmp_path: Path) -> None:
         make_generator(Settings(dispatch="batch"), home=tmp_path, environ={})
 
 
+@pytest.mark.slow
 def test_a_whole_batch_can_be_made_of_files(tmp_path: Path) -> None:
     with BatchProvider() as server:
         recipes = tiny(tmp_path, generator={"dispatch": "batch"})

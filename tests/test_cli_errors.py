@@ -159,13 +159,8 @@ def test_every_stop_leaves_the_attempt_open_and_nothing_journaled_is_paid_again(
     assert len(provider.paid_calls) == green.facts["requested"] == 18
 
 
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("malformed", "malformed_answer"),
-        pytest.param("bad_request", "bad_request", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "reason"), [("malformed", "malformed_answer"), ("bad_request", "bad_request")])
 def test_a_provider_that_answers_nothing_costs_one_attempt_and_the_next_command_goes_on(
     tmp_path: Path, kind: str, reason: str
 ) -> None:
@@ -263,9 +258,8 @@ def test_an_interrupt_while_the_model_is_asked_is_a_stop(tmp_path: Path, number:
     assert not kept & set(provider.call_ids[asked:])
 
 
-@pytest.mark.parametrize(
-    "interrupt", [KeyboardInterrupt(), pytest.param(RuntimeError("Query interrupted"), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), RuntimeError("Query interrupted")])
 def test_an_interrupt_in_another_stage_is_a_stop_too_whatever_it_became_on_its_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt: BaseException
 ) -> None:
