@@ -82,9 +82,14 @@ class Routing:
         return list(dict.fromkeys(each for route in self.routes for each in (route.provider, *route.fallback)))
 
     def find(self, name: str, model_id: str) -> Provider | None:
-        """Return a model by what a plan stored of it; plans of an earlier time have no name of the provider."""
-        named = [each for each in self.providers if each.model_id == model_id and name in (each.name, UNKNOWN)]
-        return named[0] if named else None
+        """Return a model by what a plan stored of it.
+
+        Plans of an earlier time have no name of the provider, and an endpoint may have moved or been misspelled: a
+        model that only one provider has is found by its own name.
+        """
+        same = [each for each in self.providers if each.model_id == model_id]
+        named = [each for each in same if name in (each.name, UNKNOWN)]
+        return named[0] if named else same[0] if len(same) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
