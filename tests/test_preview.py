@@ -51,7 +51,6 @@ def test_nothing_is_stored_and_the_run_after_it_pays_for_the_rest_alone(tmp_path
     looked_at(world, 4)
     assert looked_at(world, 4).paid_now == 0
     assert all(world.rows(table).is_empty() for table in STORED)
-    assert not [file for file in (world.home / "objects").rglob("*") if file.is_file()]
     previewed = set(world.generator.paid)
 
     assert world.run().success
@@ -112,4 +111,5 @@ def test_the_command_prints_a_table_and_leaves_a_batch_that_was_never_planned(tm
     assert "2 of 2 would be accepted; 2 calls were paid, none of which a run pays again" in told.out
     assert told.out.count("talk@2") == 2
     assert home.read("batches", dataset=DATASET, batch=BATCH)["attempts"].to_list() == [0]
+    assert not [file for file in (home.path / "objects").rglob("*") if file.is_file()], "not even an embedding"
     assert home.call(*RUN, "--preview", "3", "--regenerate").code == 2
