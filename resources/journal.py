@@ -11,7 +11,6 @@ import os
 import queue
 import secrets
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +28,7 @@ GROUP_RECORDS = 32
 """Records that share one fdatasync at most; more gave no gain."""
 
 GROUP_S = 0.015
-"""Longest time the first record of a group waits for company, in seconds."""
+"""How long the first record of a group waits for company, in seconds."""
 
 CHECKSUM_LENGTH = 16
 
@@ -57,7 +56,6 @@ Record = Answer | Failure
 class _Item:
     record: Record
     line: bytes
-    loop: asyncio.AbstractEventLoop | None
     done: asyncio.Future[None] | None
 
 
@@ -65,13 +63,16 @@ class Journal:
     """How the calls of one batch ended: those of earlier processes to read, those of this one to append.
 
     A record counts from the moment it is on disk; `get` never returns one that is not. The segment is written by a
-    thread of its own, so the event loop never waits for the disk.
+    thread of its own, so the event loop never waits for the disk; it wakes once per group, because to wake it for every
+    record takes more CPU than to write one.
     """
 
     def __init__(self, folder: Path, records: dict[str, Record]) -> None:
         self._folder = folder
         self._records = records
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._group: list[_Item] = []
+        self._gathering: asyncio.TimerHandle | None = None
+        self._queue: queue.SimpleQueue[list[_Item] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._failure: StoppedError | None = None
         self._is_closed = False
@@ -110,32 +111,47 @@ class Journal:
             raise self._failure
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self._enqueue(_Item(record, encode(request_id, record), loop, done))
+        self._gather(_Item(record, encode(request_id, record), done))
+        if self._gathering is None:
+            self._gathering = loop.call_later(GROUP_S, self._hand_over)
         await done
 
     def note(self, request_id: str, failure: Failure) -> None:
         """Append a call that cost nothing; on disk when the journal is closed, unless the disk is full."""
-        self._enqueue(_Item(failure, encode(request_id, failure), None, None))
-
-    def _enqueue(self, item: _Item) -> None:
-        if self._is_closed:
-            raise RuntimeError("append to a closed journal")
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._write_groups, name="journal", daemon=True)
-            self._writer.start()
-        self._queue.put(item)
+        self._gather(_Item(failure, encode(request_id, failure), None))
 
     def close(self) -> None:
-        """Write what is still queued and close the segment; may be called twice."""
+        """Write what is still gathered and close the segment; may be called twice."""
+        self._hand_over()
         self._is_closed = True
         if self._writer is not None:
             self._queue.put(None)
             self._writer.join()
             self._writer = None
 
+    def _gather(self, item: _Item) -> None:
+        if self._is_closed:
+            raise RuntimeError("append to a closed journal")
+        self._group.append(item)
+        if len(self._group) == GROUP_RECORDS:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Let the writer have what was gathered."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        group, self._group = self._group, []
+        if not group:
+            return
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_groups, name="journal", daemon=True)
+            self._writer.start()
+        self._queue.put(group)
+
     def _write_groups(self) -> None:
         segment: _Segment | None = None
-        while group := self._next_group():
+        while group := self._queue.get():
             try:
                 if self._failure is None:
                     segment = segment or _Segment(self._folder)
@@ -148,23 +164,6 @@ class Journal:
             _settle(group, self._failure)
         if segment is not None:
             segment.close()
-
-    def _next_group(self) -> list[_Item]:
-        """Wait for a record, then briefly for others; empty once the journal is closed."""
-        first = self._queue.get()
-        if first is None:
-            return []
-        group, until = [first], time.monotonic() + GROUP_S
-        while len(group) < GROUP_RECORDS:
-            try:
-                item = self._queue.get(timeout=max(0.0, until - time.monotonic()))
-            except queue.Empty:
-                break
-            if item is None:
-                self._queue.put(None)  # close after this group
-                break
-            group.append(item)
-        return group
 
 
 class _Segment:
@@ -262,10 +261,10 @@ def _disk_stop(error: OSError, folder: Path) -> StoppedError:
 
 def _settle(group: list[_Item], failure: StoppedError | None) -> None:
     """Tell the waiting coroutines, one wake-up per event loop and group."""
-    for loop in {item.loop for item in group if item.loop is not None}:
-        futures = [item.done for item in group if item.loop is loop and item.done is not None]
+    waiting = [item.done for item in group if item.done is not None]
+    for loop in {done.get_loop() for done in waiting}:
         with suppress(RuntimeError):  # the loop was closed while the group was written: nobody waits any more
-            loop.call_soon_threadsafe(_resolve, futures, failure)
+            loop.call_soon_threadsafe(_resolve, [done for done in waiting if done.get_loop() is loop], failure)
 
 
 def _resolve(futures: list[asyncio.Future[None]], failure: StoppedError | None) -> None:
