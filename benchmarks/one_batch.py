@@ -79,9 +79,12 @@ def plan(home: Path, rows: int) -> dict[str, Any]:
 
 def stage(home: Path, concurrency: int, *, is_all_loaded: bool) -> dict[str, Any]:
     """Work off the planned batch; what is imported late is loaded before the measuring starts, or when it is due."""
+    from resources.llm import make_generator, warm_up
+
+    if not is_all_loaded:
+        warm_up()
     from resources.claims import Claims
     from resources.lake import open_lake
-    from resources.llm import make_generator
     from synth_assets.checks.verdict import prepare
     from synth_assets.recipe import load_recipe
     from synth_assets.stages import generation

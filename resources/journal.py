@@ -1,6 +1,6 @@
 """The journal: every paid answer on disk before it is used, and every call that ended without one.
 
-One append-only segment per process under ``<home>/journal/<dataset>/<batch>/``; a line is a checksum and the canonical
+One append-only segment per process under ``<home>/journal/<dataset>/<batch>/``; a line is a checksum and the sorted
 JSON of one answer, or of how a call ended that brought none. What is worth keeping and what it means is decided in
 `resources.llm`.
 """
@@ -19,7 +19,6 @@ from typing import Any
 
 import orjson
 
-from synth_assets.canonical import canonical_json
 from synth_assets.domain.ports import Answer
 from synth_assets.errors import IntegrityError, StoppedError, UsageError
 from synth_assets.vocabulary import QuarantineReason
@@ -196,9 +195,9 @@ class _Segment:
 
 
 def encode(request_id: str, record: Record) -> bytes:
-    """Return the journal line of a record: checksum, space, canonical JSON, newline."""
+    """Return the journal line of a record: checksum, space, sorted JSON, newline."""
     kind = "answer" if isinstance(record, Answer) else "failure"
-    body = canonical_json({"request_id": request_id, kind: vars(record)})
+    body = orjson.dumps({"request_id": request_id, kind: vars(record)}, option=orjson.OPT_SORT_KEYS)
     return _checksum(body) + b" " + body + b"\n"
 
 
@@ -212,7 +211,7 @@ def decode(line: bytes) -> Record | None:
         failure = document["failure"]
         return Failure(**failure | {"reason": QuarantineReason(failure["reason"])})
     fields: dict[str, Any] = document["answer"]
-    logprob = fields["mean_logprob"]
+    logprob = fields["mean_logprob"]  # segments of an earlier time hold numbers as strings
     fields["mean_logprob"] = None if logprob is None else float(logprob)
     fields["latency_s"] = float(fields["latency_s"])
     fields["generated_at"] = datetime.fromisoformat(fields["generated_at"])

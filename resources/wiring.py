@@ -12,7 +12,7 @@ from pydantic import Field
 from resources.claims import Claims
 from resources.embedder import MiniLMEmbedder
 from resources.lake import DuckLake, leased_lake
-from resources.llm import Router, make_generator
+from resources.llm import Router, make_generator, warm_up
 from resources.orphans import end_orphans, process_tags
 from resources.places import synth_home
 from resources.real_data import read_real_data, read_test_of_folder
@@ -77,7 +77,8 @@ class GeneratorsResource(dg.ConfigurableResource[Generators]):
     home: str = HOME
 
     def create_resource(self, context: dg.InitResourceContext) -> Generators:
-        """Return the models of this home."""
+        """Return the models of this home; what asking them needs is imported while the run opens its lake."""
+        warm_up()
         return Generators(_home(self.home))
 
 

@@ -138,14 +138,14 @@ def _create_missing(connection: duckdb.DuckDBPyConnection) -> None:
 def _touch(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     """Give a new table statistics, by a row that comes and goes in one transaction.
 
-    DuckLake asks its catalog for the statistics of a table once per statement - but once per column, and at every
-    look, as long as there are none: an empty table of 38 columns takes ten times as long to read as a full one.
+    As long as there are none, DuckLake asks its catalog for them anew for every column at every look: a table of 21
+    columns took 85 ms to read while it was empty and 10 ms with rows in it.
     """
     values = ", ".join(
         f'{"NULL" if column.nullable else ANY_VALUE[column.dtype.base_type()]} AS "{column.name}"'
         for column in table.columns
     )
-    connection.execute(f"INSERT INTO {table.name} BY NAME SELECT {values}")
+    connection.execute(f"INSERT INTO {table.name} BY NAME SELECT {values}")  # noqa: S608 - constants
     connection.execute(f"DELETE FROM {table.name}")
 
 

@@ -2,5 +2,6 @@
 
 from resources.llm.client import OpenAIGenerator, make_generator
 from resources.llm.router import Router
+from resources.llm.warmth import warm_up
 
-__all__ = ["OpenAIGenerator", "Router", "make_generator"]
+__all__ = ["OpenAIGenerator", "Router", "make_generator", "warm_up"]

@@ -49,7 +49,8 @@ class Ledger:
     def settle(self, row: Row, ending: Ending) -> None:
         """Record the ending of a row for every request that shares its call."""
         for place in row.places:
-            self._found[place] = replace(ending, request_id=self._calls[place].request_id)
+            asked = self._calls[place].request_id
+            self._found[place] = ending if asked == ending.request_id else replace(ending, request_id=asked)
         self._ended += len(row.places)
         if time.monotonic() - self._told_at >= PROGRESS_S:
             self._tell()

@@ -11,6 +11,7 @@ from resources.llm.limits import STOPS, Purse, Row
 from resources.llm.line import Line, named
 from resources.llm.provider import Address
 from resources.llm.schedule import Schedule
+from resources.llm.warmth import load_sdk
 from synth_assets.domain.ports import Call, Ending, Provider, Stop
 from synth_assets.errors import StoppedError
 from synth_assets.vocabulary import QuarantineReason
@@ -50,7 +51,7 @@ class Run:
         """Send the open rows until all ended or something stops the run."""
         self._loop = asyncio.get_running_loop()
         try:
-            address, _ = await asyncio.gather(asyncio.to_thread(self._line.endpoint.open), asyncio.to_thread(_load_sdk))
+            address, _ = await asyncio.gather(asyncio.to_thread(self._line.endpoint.open), asyncio.to_thread(load_sdk))
         except StoppedError as error:
             self.stop = self.stop or Stop(QuarantineReason.UNREACHABLE, error.where, error.fix)
             return
@@ -119,8 +120,3 @@ class Run:
 
     def _stop(self, reason: QuarantineReason, fix: str) -> Stop:
         return Stop(reason, self.where, fix)
-
-
-def _load_sdk() -> None:
-    """Import openai while the endpoint opens."""
-    import resources.llm.wire  # noqa: F401 - imported for its effect

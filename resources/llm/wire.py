@@ -1,7 +1,7 @@
 """One HTTP try through the OpenAI SDK, with none of its own retries, redirects or settings.
 
 Whether to try again is decided in `schedule`; what a reply means in `answers`. Importing this module imports openai,
-which takes most of a second: it is imported when the first request is due.
+which takes most of a second: it is imported when the first request is due, or by `resources.llm.warm_up`.
 """
 
 import logging
@@ -20,6 +20,7 @@ from synth_assets.domain.ports import Call, Mode, Provider
 
 PATHS: dict[Mode, str] = {"chat": "/chat/completions", "completion": "/completions"}
 LLAMA_ONLY = frozenset({"min_p", "top_k", "cache_prompt", "n_probs", "id_slot"})
+
 
 def body_of(call: Call, provider: Provider) -> bytes:
     """Return the JSON body of a call; equal calls have equal bytes."""

@@ -16,6 +16,9 @@ from synth_assets.recipe.template import Template
 from synth_assets.stages.work import Work
 from synth_assets.vocabulary import STOPS_ALL
 
+UNDER_WAY_S = 1.0
+"""When the first calls are surely under way, so that what the judgement needs can be loaded without delaying them."""
+
 
 def work_off(
     work: Work,
@@ -28,7 +31,9 @@ def work_off(
     """Ask wave after wave until nothing follows any more; return the stop there was, and the calls paid now."""
     paid_now = 0
     stop: Stop | None = None
-    threading.Thread(target=prepare, daemon=True).start()
+    loading = threading.Timer(UNDER_WAY_S, prepare)
+    loading.daemon = True
+    loading.start()
     while conversations.wave:
         endings = generator.generate(
             conversations.wave,

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from resources.garbage import rarely_collected
 from synth_assets.checks.evidence import Evidence, read_generated
 from synth_assets.checks.gates import judge
 from synth_assets.domain import fingerprints
@@ -123,6 +124,7 @@ def _refuse_uncommitted(work: Work, batch: Mapping[str, Any]) -> None:
         )
 
 
+@rarely_collected()
 def generate(work: Work, generator: Generator, *, progress: Callable[[int, int], None]) -> Finished:
     """Work off the open attempt; with none open, judge again what is there and pay nothing.
 
