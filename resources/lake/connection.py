@@ -145,7 +145,7 @@ def _touch(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         f'{"NULL" if column.nullable else ANY_VALUE[column.dtype.base_type()]} AS "{column.name}"'
         for column in table.columns
     )
-    connection.execute(f"INSERT INTO {table.name} BY NAME SELECT {values}")  # noqa: S608 - constants
+    connection.execute(f"INSERT INTO {table.name} BY NAME SELECT {values}")
     connection.execute(f"DELETE FROM {table.name}")
 
 

@@ -26,6 +26,8 @@ from synth_assets.vocabulary import OURS, Assessment, Decision, Outcome, RejectR
 SHINGLE_WIDTH = 3
 """Words per shingle in duplicate gates, as in the scorers."""
 
+TEMPLATE = ("prompt_name", "prompt_version", "template_sha256")
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -79,12 +81,13 @@ def generated_contract(evidence: Evidence) -> Verdict:
 def provenance_complete(evidence: Evidence) -> Verdict:
     """Every sample leads to a request and an answer with model and time, and one made here to a registered template."""
     is_ingested = pl.col("generator") != OURS
+    needed = ["call_id", "prompt_sha256", "model", "generation_params"]
     known = evidence.templates.select(
         "prompt_name", "prompt_version", pl.col("template_sha256").alias("registered_sha256")
     )
     chain = (
         evidence.samples.select("sample_id", "request_id")
-        .join(evidence.requests, on="request_id", how="left")
+        .join(evidence.requests.select("request_id", *TEMPLATE, "generator", *needed), on="request_id", how="left")
         .join(known, on=["prompt_name", "prompt_version"], how="left")
         .join(evidence.generations.select("request_id", "generated_at", "finish_reason"), on="request_id", how="left")
         .with_columns(
@@ -93,7 +96,6 @@ def provenance_complete(evidence: Evidence) -> Verdict:
             is_dated=pl.col("generated_at").is_not_null() | is_ingested,
         )
     )
-    needed = ["call_id", "prompt_sha256", "model", "generation_params"]
     columns = {name: pa.Column(nullable=False) for name in needed}
     holds = {name: pa.Column(pl.Boolean, pa.Check.eq(True)) for name in ("is_registered", "is_dated")}
     return judged(
