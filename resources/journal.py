@@ -11,6 +11,7 @@ import os
 import queue
 import secrets
 import threading
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,8 +78,14 @@ class Journal:
         self._is_closed = False
 
     @classmethod
-    def open(cls, home: Path, dataset: str, batch: str) -> "Journal":
+    def open(cls, home: Path, dataset: str, batch: str, calls: Container[str] | None = None) -> "Journal":
         """Read every segment of a batch; nothing is created before the first append.
+
+        Args:
+            home: SYNTH_HOME.
+            dataset: names the folder.
+            batch: names the folder.
+            calls: ids of the calls that will be asked for; None keeps every record in memory.
 
         Raises:
             IntegrityError: a line that is not the torn end of a segment has the wrong checksum.
@@ -93,7 +100,8 @@ class Journal:
         records: dict[str, Record] = {}
         for segment in sorted(folder.glob("*.jsonl")):
             for record in _read(segment):
-                records.setdefault(record.call_id, record)
+                if calls is None or record.call_id in calls:
+                    records.setdefault(record.call_id, record)
         return cls(folder, records)
 
     def get(self, call_id: str) -> Record | None:
@@ -218,9 +226,8 @@ def decode(line: bytes) -> Record | None:
     return Answer(**fields)
 
 
-def _read(segment: Path) -> list[Record]:
+def _read(segment: Path) -> Iterator[Record]:
     """Read a segment; broken lines are forgiven only where no whole line follows, as a crash leaves them."""
-    records: list[Record] = []
     broken: int | None = None
     with segment.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -234,8 +241,7 @@ def _read(segment: Path) -> list[Record]:
                     fix="restore the segment from a backup; without one, delete that line and its answer is paid again",
                 )
             else:
-                records.append(record)
-    return records
+                yield record
 
 
 def _checksum(body: bytes) -> bytes:

@@ -252,6 +252,13 @@ def test_rows_are_found_by_value_by_list_and_by_null(either: AnyLake) -> None:
     assert found(dataset="another") == []
 
 
+@pytest.mark.parametrize("batch", ["it's", "a?b", "'; DROP TABLE lake.samples; --", '"', "\\'", "ä ö\n", "?'?"])
+def test_a_value_finds_its_row_whatever_its_characters_mean_in_sql(lake: DuckLake, batch: str) -> None:
+    lake.commit(commit("open", batch_row(batch=batch), batch_row(batch="other")))
+    assert lake.read("batches", dataset="tiny", batch=batch, attempts=0)["batch"].to_list() == [batch]
+    assert lake.read("batches", dataset=batch).is_empty()
+
+
 def test_a_change_replaces_exactly_the_rows_it_names(either: AnyLake) -> None:
     either.commit(commit("open", *[batch_row(batch=f"b{number}") for number in range(4)]))
     new = batch_row(batch="b9")

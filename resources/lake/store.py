@@ -1,6 +1,7 @@
 """Reading and committing: every step is one DuckLake transaction with one audit entry."""
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,11 +61,12 @@ class DuckLake:
 
     def read(self, table: str, **equals: Any) -> pl.DataFrame:
         """Return matching rows typed by contract; see `Lake.read`."""
-        condition, values = _condition(equals)
+        condition, values = _where(equals)
         columns = ", ".join(f'"{name}"' for name in TABLES[table].dtypes)
         with self._mutex:
             try:
-                relation = self._connection.sql(f"SELECT {columns} FROM lake.{table}{condition}", params=values)
+                found = f"SELECT {columns} FROM lake.{table}{condition}"
+                relation = self._connection.sql(found, params=values) if values else self._connection.sql(found)
                 return pl.DataFrame(relation).cast(TABLES[table].dtypes)
             except duckdb.ProgrammingError:
                 raise  # a mistake of ours, not of the disk or the catalog
@@ -304,6 +306,23 @@ def _may_pass(error: Exception) -> bool:
 def _is_disk_full(error: Exception) -> bool:
     text = str(error).lower()
     return any(sign in text for sign in ("no space", "disk is full", "file too large", "could not write", "disk full"))
+
+
+def _where(equals: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """Return a WHERE clause with plain values written into it, or one with parameters.
+
+    A query with parameters is held in memory as a whole before its first row is handed over, 150 MB instead of 60 for
+    50,000 requests; one without is not.
+    """
+    condition, values = _condition(equals)
+    if not all(type(value) is int or (isinstance(value, str) and value.isprintable()) for value in values):
+        return condition, values
+    literals = iter(_quoted(value) if isinstance(value, str) else str(value) for value in values)
+    return "".join(next(literals) if part == "?" else part for part in re.split(r"(\?)", condition)), []
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _condition(equals: Mapping[str, Any]) -> tuple[str, list[Any]]:

@@ -73,7 +73,7 @@ class Router:
             NotRecordedError: this is a replay, and the journal knows nothing of a call.
         """
         self.rehearse(calls, dataset=dataset, batch=batch)
-        journal = Journal.open(self._home, dataset, batch)
+        journal = Journal.open(self._home, dataset, batch, {call.call_id for call in calls})
         work = _Work(
             calls, journal, Submissions(self._home, dataset, batch), self._routing, self._lines, progress=progress
         )
@@ -93,7 +93,7 @@ class Router:
         """
         if not self.is_replay:
             return
-        journal = Journal.open(self._home, dataset, batch)
+        journal = Journal.open(self._home, dataset, batch, {call.call_id for call in calls})
         missing = next((call for call in calls if journal.get(call.call_id) is None), None)
         if missing is not None:
             raise NotRecordedError(missing.request_id)

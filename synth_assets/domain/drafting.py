@@ -66,6 +66,11 @@ def draft(requests: pl.DataFrame, conversations: Sequence[Conversation], *, mode
         _draft(requests[start : start + AT_ONCE], conversations[start : start + AT_ONCE], model)
         for start in range(0, max(1, requests.height, len(conversations)), AT_ONCE)
     ]
+    return joined(parts)
+
+
+def joined(parts: Sequence[Drafts]) -> Drafts:
+    """Return the rows of several parts of an attempt, one after the other; at least one part."""
     return Drafts(**{each.name: pl.concat([getattr(part, each.name) for part in parts]) for each in fields(Drafts)})
 
 

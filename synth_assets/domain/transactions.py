@@ -51,6 +51,10 @@ class StoredObject:
     num_bytes: int
 
 
+Payload = tuple[str, str | None, StoredObject]
+"""Kind, batch if it has one, and the stored object."""
+
+
 @dataclass(frozen=True)
 class Commit:
     """One transaction.
@@ -71,7 +75,7 @@ class Commit:
     details: Mapping[str, Any]
     changes: Sequence[Change] = ()
     swaps: Sequence[Swap] = ()
-    payload: Sequence[tuple[str, str | None, StoredObject]] = ()
+    payload: Sequence[Payload] = ()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Asking a model for everything a plan needs: wave after wave, within the money there is."""
+"""Asking a model for everything a plan needs: part after part, wave after wave, within the money there is."""
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import orjson
 import polars as pl
@@ -10,47 +11,144 @@ import polars as pl
 from synth_assets.checks.evidence import Evidence
 from synth_assets.checks.verdict import prepare
 from synth_assets.domain.conversations import Conversations, Step
+from synth_assets.domain.drafting import Drafts, draft, joined
 from synth_assets.domain.ports import Call, Endings, Generator, Routing, Stop
 from synth_assets.errors import RefusedError
 from synth_assets.recipe.template import Template
+from synth_assets.stages.rehearsal import every_call_recorded
 from synth_assets.stages.work import Work
 from synth_assets.vocabulary import STOPS_ALL
+
+AT_ONCE = 16_384
+"""Requests whose conversations are held at once, so that memory does not grow with them.
+
+Between two parts nobody is asked for the time of the last answers: once in so many requests.
+"""
 
 UNDER_WAY_S = 1.0
 """When the first calls are surely under way, so that what the judgement needs can be loaded without delaying them."""
 
 
-def work_off(
+@dataclass(frozen=True)
+class Questions:
+    """Planned requests with all it takes to ask them.
+
+    Attributes:
+        requests: rows of `requests` in plan order, shape (n, 21).
+        prompts: their payload as `planning.PROMPTS_SCHEMA`; may hold that of other requests.
+        templates: every template version they were planned with.
+    """
+
+    requests: pl.DataFrame
+    prompts: pl.DataFrame
+    templates: Mapping[tuple[str, str], Step]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What became of the requests of an attempt.
+
+    Attributes:
+        drafts: one row of `generations` per request, in plan order.
+        stop: the first stop there was, None if everybody answered to the end.
+        paid_now: calls answered over the network in this run.
+    """
+
+    drafts: Drafts
+    stop: Stop | None
+    paid_now: int
+
+
+def ask(
     work: Work,
-    conversations: Conversations,
+    questions: Questions,
     generator: Generator,
     *,
     money_usd: float | None,
     progress: Callable[[int, int], None],
-) -> tuple[Stop | None, int]:
-    """Ask wave after wave until nothing follows any more; return the stop there was, and the calls paid now."""
-    paid_now = 0
-    stop: Stop | None = None
+    keep: Callable[[Drafts], Drafts] = lambda drafts: drafts,
+) -> Asked:
+    """Work off planned requests and return what became of each.
+
+    Args:
+        work: the bench.
+        questions: what to ask.
+        generator: whom.
+        money_usd: what may be spent; None without a budget.
+        progress: called with (ended, total) now and then.
+        keep: called with the drafts of each part; what it returns stays in memory.
+
+    Raises:
+        StoppedError: this is a replay, and the journal knows nothing of a call.
+    """
+    model, requests = work.recipe.model, questions.requests
+    # A file of calls may take a day: all of them are handed over together.
+    length = AT_ONCE if model.generator.dispatch == "online" else max(1, requests.height)
     loading = threading.Timer(UNDER_WAY_S, prepare)
     loading.daemon = True
     loading.start()
+    spent = _Spent(money_usd)
+    parts: list[Drafts] = []
+    for start in range(0, max(1, requests.height), length):
+        part = requests[start : start + length]
+        conversations = Conversations(
+            part,
+            questions.prompts,
+            templates=questions.templates,
+            task_type=model.task_type,
+            routing=generator.routing,
+        )
+        with every_call_recorded(part):
+            _work_off(work, conversations, generator, spent, _shifted(progress, start, requests.height))
+        parts.append(keep(draft(part, conversations.in_plan_order, model=model)))
+    return Asked(joined(parts), spent.stop, spent.paid_now)
+
+
+@dataclass
+class _Spent:
+    """What is left and what was met, from part to part.
+
+    Attributes:
+        ends_all: the stop after which nobody is asked any more.
+    """
+
+    money_usd: float | None
+    paid_now: int = 0
+    stop: Stop | None = None
+    ends_all: Stop | None = None
+
+
+def _work_off(
+    work: Work,
+    conversations: Conversations,
+    generator: Generator,
+    spent: _Spent,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Ask wave after wave until nothing follows any more; after a stop of everybody nothing is sent."""
     while conversations.wave:
+        if spent.ends_all is not None:
+            conversations.leave(spent.ends_all.reason)
+            continue
         endings = generator.generate(
             conversations.wave,
             dataset=work.recipe.dataset,
             batch=work.batch,
-            spend_limit_usd=money_usd,
+            spend_limit_usd=spent.money_usd,
             progress=progress,
         )
-        paid_now += endings.paid_now
-        if money_usd is not None:
-            money_usd -= _spent(conversations.wave, endings)
+        spent.paid_now += endings.paid_now
+        if spent.money_usd is not None:
+            spent.money_usd -= _cost_usd(conversations.wave, endings)
         conversations.take(endings.endings)
-        stop = stop or endings.stop
+        spent.stop = spent.stop or endings.stop
         if endings.stop is not None and _ends_all(endings.stop, generator.routing):
-            conversations.leave(endings.stop.reason)
-            return endings.stop, paid_now
-    return stop, paid_now
+            spent.stop = spent.ends_all = endings.stop
+
+
+def _shifted(progress: Callable[[int, int], None], start: int, total: int) -> Callable[[int, int], None]:
+    """Count the calls of one part among those of all; calls that follow from answers come on top."""
+    return lambda ended, of: progress(start + ended, max(total, start + of))
 
 
 def _ends_all(stop: Stop, routing: Routing) -> bool:
@@ -58,7 +156,7 @@ def _ends_all(stop: Stop, routing: Routing) -> bool:
     return stop.reason in STOPS_ALL or len({each.name for each in routing.providers}) == 1
 
 
-def _spent(calls: Sequence[Call], endings: Endings) -> float:
+def _cost_usd(calls: Sequence[Call], endings: Endings) -> float:
     paid = [
         call.asks.price.of(ending.answer.input_tokens, ending.answer.output_tokens)
         for call, ending in zip(calls, endings.endings, strict=True)

@@ -1,7 +1,7 @@
 """The two stages that may pay: opening an attempt, and working it off."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,17 +12,15 @@ from synth_assets.checks.evidence import Evidence, read_generated
 from synth_assets.checks.gates import judge
 from synth_assets.domain import fingerprints
 from synth_assets.domain.allotment import told
-from synth_assets.domain.conversations import Conversations
-from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts, draft
+from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts
 from synth_assets.domain.planning import PROMPTS_SCHEMA, owed, plan_attempt, requests_for
 from synth_assets.domain.ports import Generator, Routing, Stop
 from synth_assets.domain.routing import address, unknown_models
-from synth_assets.domain.transactions import Change, Commit, Swap
+from synth_assets.domain.transactions import Change, Commit, Payload, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
-from synth_assets.stages.asking import money_left, planned_templates, work_off
+from synth_assets.stages.asking import Questions, ask, money_left, planned_templates
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
-from synth_assets.stages.rehearsal import every_call_recorded
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.vocabulary import Outcome, Stage
 
@@ -139,28 +137,55 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
     requests = evidence.requests.filter(pl.col("attempt") == batch["open_attempt"]).sort("ordinal")
     prompts = work.lake.payload("prompts", PROMPTS_SCHEMA, **work.here)
     _refuse_other_model(work, requests, prompts, generator.routing)
-    conversations = Conversations(
-        requests,
-        prompts,
-        templates=planned_templates(work, evidence.templates, requests, prompts),
-        task_type=work.recipe.model.task_type,
-        routing=generator.routing,
+    payload: list[Payload] = []
+
+    def keep(part: Drafts) -> Drafts:
+        rows, stored = stored_payload(work, part)
+        payload.extend(stored)
+        return rows
+
+    asked = ask(
+        work,
+        Questions(requests, prompts, planned_templates(work, evidence.templates, requests, prompts)),
+        generator,
+        money_usd=money_left(work, evidence, batch["open_attempt"]),
+        progress=progress,
+        keep=keep,
     )
-    money = money_left(work, evidence, batch["open_attempt"])
-    with every_call_recorded(requests):
-        stop, paid_now = work_off(work, conversations, generator, money_usd=money, progress=progress)
-    drafts = draft(requests, conversations.in_plan_order, model=work.recipe.model)
-    return commit_attempt(work, evidence, drafts, stop=stop, paid_now=paid_now, read=read)
+    del requests, prompts  # the commit needs the room
+    return commit_attempt(
+        work, evidence, asked.drafts, payload=payload, stop=asked.stop, paid_now=asked.paid_now, read=read
+    )
+
+
+def stored_payload(work: Work, drafts: Drafts) -> tuple[Drafts, list[Payload]]:
+    """Store what drafts hold of text; return their rows without it, and what a commit names."""
+    answers, texts = work.lake.put_frame(drafts.answers), work.lake.put_frame(drafts.texts)
+    is_answered = pl.col("generation_id").is_in(drafts.answers["generation_id"].to_list())
+    answered = pl.when(is_answered).then(pl.lit(answers.sha256)).otherwise(pl.col("object_sha256"))
+    rows = replace(
+        drafts,
+        generations=drafts.generations.with_columns(answered.alias("object_sha256")),
+        samples=drafts.samples.with_columns(pl.lit(texts.sha256).alias("object_sha256")),
+        answers=drafts.answers.clear(),
+        texts=drafts.texts.clear(),
+    )
+    return rows, [("answers", work.batch, answers), ("texts", work.batch, texts)]
 
 
 def commit_attempt(
-    work: Work, evidence: Evidence, drafts: Drafts, *, stop: Stop | None, paid_now: int, read: str
+    work: Work,
+    evidence: Evidence,
+    drafts: Drafts,
+    *,
+    payload: Sequence[Payload],
+    stop: Stop | None,
+    paid_now: int,
+    read: str,
 ) -> Finished:
     """Commit how the requests of the open attempt ended; it stays open while one of them was not sent."""
     attempt = evidence.batch["open_attempt"]
     is_open = drafts.generations.filter(pl.col("outcome") == Outcome.NOT_SENT).height > 0
-    answers, texts = work.lake.put_frame(drafts.answers), work.lake.put_frame(drafts.texts)
-    drafts = _with_payload(drafts, answers.sha256, texts.sha256)
     old = pl.col("attempt") != attempt
     evidence = replace(
         evidence,
@@ -179,7 +204,7 @@ def commit_attempt(
             Change("samples", drafts.samples, here),
         ],
         swaps=swaps,
-        payload=[("answers", work.batch, answers), ("texts", work.batch, texts)],
+        payload=payload,
         stop=_stopped(stop),
         paid_now=paid_now,
     )
@@ -204,16 +229,6 @@ def finish_generated(work: Work, evidence: Evidence, *, read: str, paid_now: int
     wrote = fingerprints.of_generated(generations, evidence.samples)
     return work.finish(
         Stage.GENERATED, judge(Stage.GENERATED, evidence), Written(read=read, wrote=wrote, facts=facts, **written)
-    )
-
-
-def _with_payload(drafts: Drafts, answers: str, texts: str) -> Drafts:
-    is_answered = pl.col("generation_id").is_in(drafts.answers["generation_id"].to_list())
-    answered = pl.when(is_answered).then(pl.lit(answers)).otherwise(pl.col("object_sha256"))
-    return replace(
-        drafts,
-        generations=drafts.generations.with_columns(answered.alias("object_sha256")),
-        samples=drafts.samples.with_columns(pl.lit(texts).alias("object_sha256")),
     )
 
 

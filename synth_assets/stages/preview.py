@@ -11,19 +11,18 @@ import orjson
 import polars as pl
 
 from synth_assets.checks.evidence import read_evidence
-from synth_assets.domain.conversations import Conversations, Step
+from synth_assets.domain.conversations import Step
 from synth_assets.domain.curation import decide
-from synth_assets.domain.drafting import Drafts, draft
+from synth_assets.domain.drafting import Drafts
 from synth_assets.domain.parsing import readable
 from synth_assets.domain.planning import PROMPTS_SCHEMA, Plan, plan_attempt, requests_for
 from synth_assets.domain.ports import Embedder, Generator, LabelledTexts, Routing, Stop
 from synth_assets.errors import RefusedError
 from synth_assets.recipe.loader import template_sha256
-from synth_assets.stages.asking import money_left, planned_templates, work_off
+from synth_assets.stages.asking import Questions, ask, money_left, planned_templates
 from synth_assets.stages.judgement import measure
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
-from synth_assets.stages.rehearsal import every_call_recorded
 from synth_assets.stages.work import Work
 
 
@@ -77,17 +76,10 @@ def preview(
         templates = {(each.name, each.version): Step(each, template_sha256(each)) for each in work.recipe.templates}
     else:
         templates = planned_templates(work, evidence.templates, requests, plan.prompts)
-    conversations = Conversations(
-        requests,
-        plan.prompts,
-        templates=templates,
-        task_type=work.recipe.model.task_type,
-        routing=generator.routing,
-    )
     money = money_left(work, evidence, attempt)
-    with every_call_recorded(requests):
-        stop, paid_now = work_off(work, conversations, generator, money_usd=money, progress=progress)
-    drafts = draft(requests, conversations.in_plan_order, model=work.recipe.model)
+    questions = Questions(requests, plan.prompts, templates)
+    asked = ask(work, questions, generator, money_usd=money, progress=progress)
+    drafts = asked.drafts
     evidence = replace(
         evidence,
         requests=requests.with_columns(pl.lit("").alias("object_sha256")),
@@ -107,7 +99,7 @@ def preview(
         has_promise=False,
     )
     found = {"assessments": measured.assessments, "tags": measured.tags, "decisions": decisions}
-    return Preview(attempt, plan.requests.height, _rows(requests, drafts, found), stop, paid_now)
+    return Preview(attempt, plan.requests.height, _rows(requests, drafts, found), asked.stop, asked.paid_now)
 
 
 def _planned(work: Work, routing: Routing) -> tuple[Plan, int]:

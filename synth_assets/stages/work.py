@@ -9,7 +9,7 @@ from synth_assets.canonical import stored_json
 from synth_assets.checks.gates import all_passed
 from synth_assets.checks.verdict import Verdict
 from synth_assets.domain.standing import Standing, latest, standing
-from synth_assets.domain.transactions import Change, Commit, Lake, StoredObject, Swap
+from synth_assets.domain.transactions import Change, Commit, Lake, Payload, Swap
 from synth_assets.errors import RefusedError, SynthError
 from synth_assets.recipe.loader import Recipe
 from synth_assets.tables import TABLES
@@ -72,7 +72,7 @@ class Written:
     facts: Facts
     changes: Sequence[Change] = ()
     swaps: Sequence[Swap] = ()
-    payload: Sequence[tuple[str, str | None, StoredObject]] = ()
+    payload: Sequence[Payload] = ()
     stop: SynthError | None = None
     audit: Facts = field(default_factory=dict)
 

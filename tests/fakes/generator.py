@@ -34,6 +34,7 @@ class FakeGenerator:
         say: what is answered to a call, instead of talk about films; None leaves it at that.
         paid: how often each call was answered over the "network".
         asked: the calls of every `generate`, in order.
+        allowed_usd: what each of them might spend.
     """
 
     def __init__(self, provider: Provider = COMPLETIONS) -> None:
@@ -48,6 +49,7 @@ class FakeGenerator:
         self.say: Callable[[Call], str] | None = None
         self.paid: Counter[str] = Counter()
         self.asked: list[list[Call]] = []
+        self.allowed_usd: list[float | None] = []
         self._journal: dict[str, Answer] = {}
 
     @property
@@ -66,6 +68,7 @@ class FakeGenerator:
     ) -> Endings:
         """End every call; see `Generator.generate`."""
         self.asked.append(list(calls))
+        self.allowed_usd.append(spend_limit_usd)
         before = self.paid.total()
         endings = []
         for place, call in enumerate(calls):
