@@ -77,7 +77,8 @@ def asked_by(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def unknown_models(requests: pl.DataFrame, prompts: pl.DataFrame, routing: Routing) -> list[str]:
     """Return the models a plan addresses that ``routing`` does not know, sorted."""
-    rows = requests.join(prompts.select("request_id", "fallback"), on="request_id", how="left")
+    stood_in = prompts.select("request_id", "fallback").drop_nulls("fallback")
+    rows = requests.select("request_id", "provider", "model").join(stood_in, on="request_id", how="left")
     asked = {each for row in rows.select(ASKED).unique().iter_rows(named=True) for each in asked_by(row)}
     return sorted(f"{name}/{model}" for name, model in asked if routing.find(name, model) is None)
 

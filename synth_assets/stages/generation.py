@@ -134,7 +134,9 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
     batch = evidence.batch
     if batch["open_attempt"] is None:
         return finish_generated(work, evidence, read=read)
-    requests = evidence.requests.filter(pl.col("attempt") == batch["open_attempt"]).sort("ordinal")
+    evidence = replace(evidence, requests=evidence.requests.sort("attempt", "ordinal"))
+    # The open attempt is the latest: its requests are the last ones, and a view of them takes no room.
+    requests = evidence.requests.tail(int((evidence.requests["attempt"] == batch["open_attempt"]).sum()))
     prompts = work.lake.payload("prompts", PROMPTS_SCHEMA, **work.here)
     _refuse_other_model(work, requests, prompts, generator.routing)
     payload: list[Payload] = []
