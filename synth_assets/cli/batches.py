@@ -25,8 +25,13 @@ MINIMUM_COUNT = "minimum_count"
 """The one gate that a person may lift for a batch."""
 
 
-def batch_key(recipe: Recipe, given: str | None) -> str:
+def batch_key(recipe: Recipe, given: str | None, *, option: str = "--batch") -> str:
     """Return the partition key: the one given, or the current period in the recipe's time zone.
+
+    Args:
+        recipe: whose batch.
+        given: what a person wrote, if anything.
+        option: where they wrote it; an error names it.
 
     Raises:
         UsageError: it is no key of the recipe's cadence, lies before its start or in the future.
@@ -44,7 +49,7 @@ def batch_key(recipe: Recipe, given: str | None) -> str:
     if not partitions.has_partition_key(given):
         raise UsageError(
             f"'{given}' is no batch of {recipe.dataset}",
-            where="--batch",
+            where=option,
             fix=f"batches are {recipe.model.cadence}, from {recipe.model.start} to {last}",
         )
     return given
