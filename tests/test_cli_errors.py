@@ -168,7 +168,7 @@ def test_a_provider_that_answers_nothing_costs_one_attempt_and_the_next_command_
         home = Home(tmp_path / "home", provider.base_url, tiny(tmp_path, **FEW_TRIES))
 
         said = home.call(*RUN, "--json")
-        assert paragraph(said, 1) == f"not one of the 18 requests of attempt 1 was answered: 18 {reason}"
+        assert paragraph(said, 1) == f"no request of attempt 1 was answered: 18 {reason}"
         assert (said.facts["attempts"], said.facts["quarantined"], len(provider.requests)) == (1, {reason: 18}, 18)
         provider.faults = []
         green = home.call(*RUN, "--json")

@@ -255,10 +255,11 @@ def test_a_query_prints_a_table_and_as_json_rows(reading: Run) -> None:
     assert facts(out) == [{"batch": GREEN, "n": 5}, {"batch": STOPPED, "n": 2}]
 
 
-def test_a_query_says_when_rows_are_left_out(reading: Run) -> None:
-    code, out, err = reading("query", "--json", "--limit", "2", "FROM range(5)")
-    assert (code, len(facts(out))) == (0, 2)
-    assert "only the first 2 rows" in err
+@pytest.mark.parametrize(("limit", "words"), [(1, "cut after 1 row; "), (2, "cut after 2 rows; ")])
+def test_a_query_says_when_rows_are_left_out(reading: Run, limit: int, words: str) -> None:
+    code, out, err = reading("query", "--json", "--limit", str(limit), "FROM range(5)")
+    assert (code, len(facts(out))) == (0, limit)
+    assert words in err
 
     _, out, err = reading("query", "--json", "--limit", "0", "FROM range(5)")
     assert (len(facts(out)), err) == (5, "")

@@ -8,7 +8,7 @@ import dagster as dg
 from resources.claims import Claims
 from synth_assets.assets.partitions import batch_job, batches_of
 from synth_assets.cli.execution import run_job
-from synth_assets.cli.output import as_json, print_json, print_table, say
+from synth_assets.cli.output import as_json, counted, print_json, print_table, say
 from synth_assets.cli.preview import show_preview
 from synth_assets.cli.progress import ProgressBar
 from synth_assets.cli.project import Project
@@ -151,7 +151,7 @@ def _unanswered(project: Project, dataset: str, batch: str, *, attempt: int) -> 
         return None
     reasons = dict(endings.group_by("reason").len().sort("reason").iter_rows())
     return StoppedError(
-        f"not one of the {endings.height} requests of attempt {attempt} was answered: {_reasons(reasons)}",
+        f"no request of attempt {attempt} was answered: {_reasons(reasons)}",
         where=f"{dataset}/{Stage.GENERATED}, partition {batch}",
         fix="check the provider and the prompts, then run the same command again: it opens the next attempt",
     )
@@ -225,7 +225,7 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
 
 def _asked_of(model: dict[str, Any]) -> str:
     price = f"price of {model['price_as_of']}" if model["price_as_of"] else "no price known"
-    return f"{model['provider']}/{model['model']}: {model['requests']} requests, {price}"
+    return f"{model['provider']}/{model['model']}: {counted(model['requests'], 'request')}, {price}"
 
 
 @click.command("accept-short")

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from synth_assets.cli.endpoints import problem_of_connection, problem_of_models
+from synth_assets.cli.output import counted
 from synth_assets.cli.project import Project
 from synth_assets.errors import SynthError
 from synth_assets.recipe import BrokenRecipe
@@ -144,7 +145,7 @@ def _dagster_instance(project: Project, _: Environ) -> Iterator[Finding]:
     from resources.instance import storage_place
 
     with project.instance() as instance:
-        yield Finding("dagster instance", True, f"{storage_place()} opens; {instance.get_runs_count():,} runs")
+        yield Finding("dagster instance", True, f"{storage_place()} opens; {counted(instance.get_runs_count(), 'run')}")
 
 
 def _recipes(project: Project, _: Environ) -> Iterator[Finding]:
@@ -156,7 +157,7 @@ def _recipes(project: Project, _: Environ) -> Iterator[Finding]:
             error = recipe.error
             yield Finding(f"recipe {recipe.dataset}", False, f"{error.what} ({error.where})", error.fix)
         else:
-            counts = f"{len(recipe.templates)} prompts, {len(recipe.seeds)} seed rows"
+            counts = f"{counted(len(recipe.templates), 'prompt')}, {counted(len(recipe.seeds), 'seed row')}"
             yield Finding(f"recipe {recipe.dataset}", True, f"{counts}, sha256 {recipe.sha256[:HASH_SHOWN]}")
 
 
@@ -236,7 +237,7 @@ def _claims(project: Project, _: Environ) -> Iterator[Finding]:
             )
             yield Finding(f"claim {dataset} {batch}", True, f"{says} goes on")
     if not waiting:
-        yield Finding("claims", True, f"{batches.height} batches, no attempt was left open")
+        yield Finding("claims", True, f"{counted(batches.height, 'batch', 'batches')}, no attempt was left open")
 
 
 CHECKS = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from synth_assets.cli.output import as_json, console, print_json, say, visible
+from synth_assets.cli.output import as_json, console, counted, print_json, say, visible
 from synth_assets.cli.project import Project
 from synth_assets.cli.starter import starter_files
 from synth_assets.errors import RefusedError, StoppedError, UsageError
@@ -33,7 +33,7 @@ def init(*, name: str) -> None:
     folder = Project().recipes / name
     _write(folder, starter_files(name, datetime.now(UTC).strftime("%Y-%m-%d")))
     recipe = load_recipe(folder)
-    say(f"wrote {folder}: {len(recipe.templates)} prompts, {len(recipe.seeds)} examples")
+    say(f"wrote {folder}: {counted(len(recipe.templates), 'prompt')}, {counted(len(recipe.seeds), 'example')}")
     say(f"next: `synth plan {name}` shows what a batch would ask, `synth run {name}` makes one")
 
 
