@@ -225,6 +225,7 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
 
 def _asked_of(model: dict[str, Any]) -> str:
     price = f"price of {model['price_as_of']}" if model["price_as_of"] else "no price known"
+    price = "costs nothing" if model["is_free"] else price
     return f"{model['provider']}/{model['model']}: {counted(model['requests'], 'request')}, {price}"
 
 
