@@ -129,6 +129,14 @@ def test_status_and_funnel_say_the_same_of_a_batch(lake: DuckLake) -> None:
     assert status(lake, DATASET)["batches"] == [funnel(lake, DATASET, batch) for batch in (GREEN, STOPPED)]
 
 
+def test_status_lists_no_batch_that_was_claimed_and_never_planned(own_lake: DuckLake) -> None:
+    green = own_lake.read("batches", dataset=DATASET, batch=GREEN)
+    claimed = green.with_columns(pl.lit("2026-11-03").alias("batch"), pl.lit(0).cast(pl.Int64).alias("attempts"))
+    own_lake.commit(Commit(DATASET, "refused", "claim", "", {}, changes=[Change("batches", claimed)]))
+
+    assert [each["batch"] for each in status(own_lake, DATASET)["batches"]] == [GREEN, STOPPED]
+
+
 def test_a_dataset_without_batches_has_an_empty_status(lake: DuckLake) -> None:
     facts = status(lake, "nothing_yet")
 
