@@ -14,7 +14,7 @@ from synth_assets.domain.auditing import Entry, Finding
 from synth_assets.domain.ledger import CARRIED, FIRST_HEAD, Recorded, recorded
 from synth_assets.domain.replay import replayed
 from synth_assets.errors import IntegrityError
-from synth_assets.reports.releases import proven_files
+from synth_assets.stages.proof import proven_files
 
 FROM_BACKUP = "restore it from a backup"
 
