@@ -354,12 +354,21 @@ def test_doctor_names_what_is_broken_and_how_to_mend_it(
 
     code, out, err = fresh("doctor")
 
-    assert code == 1
+    assert code == 2, "as every other command on a wrong recipe"
     assert "problem  recipe broken" in out
     assert "problem  embedded model" in out
     assert "problem  real film reviews" in out
     assert "fix: run `make demo`" in out
     assert "4 of 5 checks found a problem" in err
+
+
+def test_doctor_ends_as_a_stop_when_no_recipe_is_wrong(
+    fresh: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkup, "CHECKS", (checkup._recipes, checkup._data_files))
+    monkeypatch.setenv("SYNTH_ASSETS_DATA", str(tmp_path / "nothing"))
+
+    assert fresh("doctor")[0] == 1
 
 
 def test_doctor_never_shows_the_key(fresh: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from synth_assets.cli.endpoints import problem_of_connection, problem_of_models
 from synth_assets.cli.output import counted
 from synth_assets.cli.project import Project
-from synth_assets.errors import SynthError
+from synth_assets.errors import StoppedError, SynthError
 from synth_assets.recipe import BrokenRecipe
 from synth_assets.recipe.models import ModelUse
 from synth_assets.recipe.providers import EMBEDDED, Profiles, load_profiles
@@ -29,12 +29,18 @@ INSTALL = "run `make demo`, which installs it"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor: ``fix`` matters only when something is wrong."""
+    """One line of the doctor: ``fix`` and ``exit_code`` matter only when something is wrong."""
 
     name: str
     is_ok: bool
     says: str
     fix: str = ""
+    exit_code: int = StoppedError.exit_code
+
+
+def _refused(name: str, error: SynthError) -> Finding:
+    """Return a refusal as a finding: any other command would end with it."""
+    return Finding(name, False, f"{error.what} ({error.where})", error.fix, error.exit_code)
 
 
 Environ = Mapping[str, str]
@@ -47,7 +53,7 @@ def examine(project: Project, environ: Environ) -> list[Finding]:
         try:
             findings += check(project, environ)
         except SynthError as error:
-            findings.append(Finding(_title(check), False, f"{error.what} ({error.where})", error.fix))
+            findings.append(_refused(_title(check), error))
         except Exception as error:  # noqa: BLE001 - the doctor must live through every illness
             findings.append(Finding(_title(check), False, f"failed with {type(error).__name__}", "run it with --debug"))
     return findings
@@ -154,8 +160,7 @@ def _recipes(project: Project, _: Environ) -> Iterator[Finding]:
         yield Finding("recipes", True, f"none in {project.recipes}; `synth init NAME` makes one")
     for recipe in found:
         if isinstance(recipe, BrokenRecipe):
-            error = recipe.error
-            yield Finding(f"recipe {recipe.dataset}", False, f"{error.what} ({error.where})", error.fix)
+            yield _refused(f"recipe {recipe.dataset}", recipe.error)
         else:
             counts = f"{counted(len(recipe.templates), 'prompt')}, {counted(len(recipe.seeds), 'seed row')}"
             yield Finding(f"recipe {recipe.dataset}", True, f"{counts}, sha256 {recipe.sha256[:HASH_SHOWN]}")
@@ -179,7 +184,7 @@ def _provider(project: Project, environ: Environ) -> Iterator[Finding]:
                 says, modes = f"{provider.model} at {provider.name}, key set: {has_key}", {provider.mode}
                 bases.add(address.base_url)
         except SynthError as error:
-            yield Finding(name, False, f"{error.what} ({error.where})", error.fix)
+            yield _refused(name, error)
             continue
         missing = sorted(modes - {template.mode for template in recipe.templates})
         says = f"{says}, but no prompt has mode {missing[0]}" if missing else says
