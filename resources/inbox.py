@@ -1,6 +1,6 @@
 """What lies in the inbox: files and folders other tools dropped, and whether each looks complete."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,11 @@ def arrivals(inbox: Path, dataset: str) -> Iterator[Arrival]:
     for path in _inside(inbox / dataset / "seeds"):
         if path.is_file():
             yield _arrival(dataset, "seeds", path.stem, path)
+
+
+def strays(inbox: Path, datasets: Collection[str]) -> list[str]:
+    """Return the names of what lies in the inbox under no dataset's name, and so is never taken in."""
+    return [path.name for path in _inside(inbox) if path.name not in datasets]
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """A run that failed is told once: in the log, and to the address in ``SYNTH_WEBHOOK_URL`` if there is one."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,7 +34,14 @@ class Notice:
 
 
 def notice(
-    *, job: str, partition: str | None, run_id: str, step: str | None, told: Mapping[str, Any], kind: str | None
+    *,
+    job: str,
+    partition: str | None,
+    run_id: str,
+    step: str | None,
+    told: Mapping[str, Any],
+    kind: str | None,
+    gates: Sequence[str] = (),
 ) -> Notice:
     """Return what to tell of a failed run.
 
@@ -45,10 +52,13 @@ def notice(
         step: the step that failed, if one did.
         told: what, where and fix of the refusal; empty if the code raised anything else.
         kind: class of the error; its message is left out, because it may hold text of samples.
+        gates: those that did not hold, as STAGE.GATE.
     """
     if {"what", "where", "fix"} <= set(told):
         return Notice(job, partition, run_id, step, str(told["what"]), str(told["where"]), str(told["fix"]))
-    what = "a gate did not hold" if kind and "AssetCheck" in kind else f"it ended with {kind or 'no error recorded'}"
+    what = f"it ended with {kind or 'no error recorded'}"
+    if kind and "AssetCheck" in kind:
+        what = f"gates that did not hold: {', '.join(gates)}" if gates else "a gate did not hold"
     return Notice(job, partition, run_id, step, what, f"Dagster run {run_id}", "`make ui` shows the run and its checks")
 
 
@@ -57,6 +67,12 @@ def _innermost(error: SerializableErrorInfo) -> str | None:
     while error.cause is not None:
         error = error.cause
     return error.cls_name
+
+
+def _failed_gates(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    records = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    checks = [record.get_dagster_event().asset_check_evaluation_data for record in records]
+    return [f"{check.asset_key.path[-1]}.{check.check_name}" for check in checks if not check.passed]
 
 
 def failure_sensor() -> dg.SensorDefinition:
@@ -81,6 +97,7 @@ def failure_sensor() -> dg.SensorDefinition:
             step=failed[0].step_key if failed else None,
             told=told,
             kind=_innermost(data.error) if data and data.error else None,
+            gates=_failed_gates(context.instance, run.run_id),
         )
         context.log.error(say.text)
         address = os.environ.get(WEBHOOK, "")

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import orjson
 
-from resources.inbox import Arrival, arrivals
+from resources.inbox import Arrival, arrivals, strays
 from resources.lake import DuckLake
 from resources.orphans import UNFINISHED
 from sensors.recipes import Job, as_on_disk, sentence
@@ -115,11 +116,19 @@ def inbox_sensor(recipes: Sequence[Recipe], jobs: Mapping[str, Job]) -> dg.Senso
         lies = {str(each.path): each.signature for each in seen}
         after = {"seen": lies, "asked": sorted({*cursor["asked"], *(each.key for each in wanted)})}
         if not wanted:
-            reason = sentence([*broken, *waiting], otherwise="nothing new lies in the inbox")
+            ignored = _ignored(lake.home / "inbox", sorted(recipe.dataset for recipe in recipes))
+            reason = sentence([*broken, *waiting, *ignored], otherwise="nothing new lies in the inbox")
             return dg.SensorResult(skip_reason=reason, cursor=orjson.dumps(after).decode())
         return dg.SensorResult(run_requests=[_request(each) for each in wanted], cursor=orjson.dumps(after).decode())
 
     return inbox
+
+
+def _ignored(inbox: Path, datasets: Sequence[str]) -> list[str]:
+    known = ", ".join(datasets) or "none"
+    return [
+        f"{name[:80]!r} is ignored: no dataset has that name (datasets: {known})" for name in strays(inbox, datasets)
+    ]
 
 
 def _place(instance: dg.DagsterInstance, lake: DuckLake, recipe: Recipe) -> Place:

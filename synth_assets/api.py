@@ -97,7 +97,7 @@ def _of_split(frame: pl.DataFrame, split: str, *, dataset: str, number: int) -> 
     there = sorted(frame["split"].unique())
     if split not in there:
         raise UsageError(
-            f"{dataset} v{number} has no split {split[:64]!r}",
+            f"{dataset} v{number} has no split {str(split)[:64]!r}",
             where=f"{dataset}@v{number}",
             fix=f"splits: {', '.join(there)}",
         )

@@ -46,6 +46,11 @@ class IntegrityError(SynthError):
     exit_code = 4
 
 
+BY_EXIT_CODE: dict[int, type[SynthError]] = {
+    kind.exit_code: kind for kind in (StoppedError, UsageError, RefusedError, IntegrityError)
+}
+
+
 def refused_by_system(error: OSError) -> StoppedError:
     """Return what the operating system refused, such as a full disk, as a stop a person can act on."""
     return StoppedError(

@@ -88,6 +88,19 @@ def test_what_there_is_not_is_a_usage_error(home: Path, version: str, split: str
     assert used(home) == []
 
 
+@pytest.mark.parametrize(("version", "shown"), [(None, "NoneType"), (2, "int"), (b"films@v2", "bytes")])
+def test_what_is_no_text_names_no_version(home: Path, version: Any, shown: str) -> None:
+    with pytest.raises(UsageError, match=f"a value of type {shown} names no version"):
+        load_dataset(version)
+
+
+def test_a_split_that_is_no_text_is_a_usage_error(home: Path) -> None:
+    split: Any = 1
+
+    with pytest.raises(UsageError, match="no split '1'"):
+        load_dataset("films@v2", split=split)
+
+
 def test_a_version_a_takedown_touched_is_not_loaded(home: Path) -> None:
     with pytest.raises(RefusedError, match="taken down"):
         load_dataset("films@v1")

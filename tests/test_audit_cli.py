@@ -147,13 +147,19 @@ TAMPERINGS: dict[str, tuple[Harm, str]] = {
     "the ledger removed": (lambda lake: lake.ledger.file(FILMS).unlink(), "entry 1 is in the catalog, not"),
     "a decision updated": (
         sql("UPDATE lake.decisions SET decision = 'accepted', reason = NULL WHERE decision = 'rejected'"),
-        "1 rows of decisions are not what the ledger tells",
+        "decisions is not what the ledger tells; rows that differ: 1,",
     ),
-    "a decision deleted": (sql("DELETE FROM lake.decisions WHERE decision = 'rejected'"), "1 rows of decisions"),
-    "an interval closed": (sql("UPDATE lake.version_members SET removed_in = 2"), "rows of version_members"),
+    "a decision deleted": (
+        sql("DELETE FROM lake.decisions WHERE decision = 'rejected'"),
+        "decisions is not what the ledger tells; rows that differ: 1,",
+    ),
+    "an interval closed": (
+        sql("UPDATE lake.version_members SET removed_in = 2"),
+        "version_members is not what the ledger tells",
+    ),
     "an alias moved": (
         sql("UPDATE lake.dataset_aliases SET version = 1 WHERE alias = 'latest'"),
-        "1 rows of dataset_aliases are not what the ledger tells, the first is films, latest",
+        "dataset_aliases is not what the ledger tells; rows that differ: 1, the first is films, latest",
     ),
     "a payload file changed": (lambda lake: an_object(lake).write_bytes(b"other"), "a payload file was changed"),
     "a payload file removed": (lambda lake: an_object(lake).unlink(), "a payload file is gone"),

@@ -235,8 +235,8 @@ def test_a_deck_shows_every_row_before_one_again_and_none_twice_in_a_hand(
 # --- what may be wrong
 
 FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "an unknown kind": ({"kind": "choice", "values": {"a": {}}}, "axes.it: Input tag 'choice'", "correct"),
-    "a category without values": ({}, "axes.it.values: Dictionary should have at least 1 item", "correct"),
+    "an unknown kind": ({"kind": "choice", "values": {"a": {}}}, "axes.it: there is no kind 'choice'", "correct"),
+    "a category without values": ({}, "axes.it.values: too few entries: 0 of at least 1", "correct"),
     "a weight of nothing": ({"a": {"weight": 0}}, "axes.it.a.weight", "correct"),
     "a key of another kind": ({"kind": "number", "min": 1, "max": 2, "format": "x"}, "axes.it.format", "remove"),
     "a misspelled key": ({"kind": "number", "min": 1, "max": 2, "spred": "uniform"}, "axes.it.spred", "`spread`"),

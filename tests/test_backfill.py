@@ -40,14 +40,16 @@ def test_a_provider_that_fails_is_not_asked_for_the_days_after(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("ends", "words"),
+    ("ends", "words", "where"),
     [
-        (("--from", THIRD, "--to", FIRST), f"{THIRD} lies after {FIRST}"),
-        (("--from", "2026-10-01"), "'2026-10-01' is no batch of tiny"),
-        (("--from", FIRST, "--to", "9999-01-01"), "'9999-01-01' is no batch of tiny"),
+        (("--from", THIRD, "--to", FIRST), f"{THIRD} lies after {FIRST}", "--from and --to"),
+        (("--from", "2026-10-01"), "'2026-10-01' is no batch of tiny", "--from"),
+        (("--from", FIRST, "--to", "9999-01-01"), "'9999-01-01' is no batch of tiny", "--to"),
     ],
 )
-def test_a_range_that_cannot_be_is_refused(tmp_path: Path, ends: tuple[str, ...], words: str) -> None:
+def test_a_range_that_cannot_be_is_refused_by_the_name_of_its_option(
+    tmp_path: Path, ends: tuple[str, ...], words: str, where: str
+) -> None:
     refused = Home(tmp_path / "home", "", tiny(tmp_path)).call("backfill", DATASET, *ends)
 
-    assert (refused.code, words in refused.err) == (2, True)
+    assert (refused.code, refused.err.splitlines()[:2]) == (2, [words, f"  where: {where}"])

@@ -168,7 +168,7 @@ def test_a_provider_that_answers_nothing_costs_one_attempt_and_the_next_command_
         home = Home(tmp_path / "home", provider.base_url, tiny(tmp_path, **FEW_TRIES))
 
         said = home.call(*RUN, "--json")
-        assert paragraph(said, 1) == f"not one of the 18 requests of attempt 1 was answered: 18 {reason}"
+        assert paragraph(said, 1) == f"no request of attempt 1 was answered: 18 {reason}"
         assert (said.facts["attempts"], said.facts["quarantined"], len(provider.requests)) == (1, {reason: 18}, 18)
         provider.faults = []
         green = home.call(*RUN, "--json")
@@ -321,3 +321,12 @@ def test_a_forecast_is_json_on_stdout_and_costs_nothing(offline: Home) -> None:
     assert said.facts["requests"] == 18
     assert said.facts["requests_by_label"] == {"positive": 9, "negative": 9}
     assert said.facts["cost_usd"] is None
+
+
+def test_a_forecast_for_the_embedded_model_says_that_it_costs_nothing(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", "", tiny(tmp_path, generator={"model": "embedded"}))
+
+    said = home.call("plan", DATASET, "--batch", BATCH)
+
+    (model,) = [line for line in said.out.splitlines() if line.startswith("model")]
+    assert model.endswith(": 18 requests, costs nothing"), said.err

@@ -255,10 +255,11 @@ def test_a_query_prints_a_table_and_as_json_rows(reading: Run) -> None:
     assert facts(out) == [{"batch": GREEN, "n": 5}, {"batch": STOPPED, "n": 2}]
 
 
-def test_a_query_says_when_rows_are_left_out(reading: Run) -> None:
-    code, out, err = reading("query", "--json", "--limit", "2", "FROM range(5)")
-    assert (code, len(facts(out))) == (0, 2)
-    assert "only the first 2 rows" in err
+@pytest.mark.parametrize(("limit", "words"), [(1, "cut after 1 row; "), (2, "cut after 2 rows; ")])
+def test_a_query_says_when_rows_are_left_out(reading: Run, limit: int, words: str) -> None:
+    code, out, err = reading("query", "--json", "--limit", str(limit), "FROM range(5)")
+    assert (code, len(facts(out))) == (0, limit)
+    assert words in err
 
     _, out, err = reading("query", "--json", "--limit", "0", "FROM range(5)")
     assert (len(facts(out)), err) == (5, "")
@@ -353,12 +354,21 @@ def test_doctor_names_what_is_broken_and_how_to_mend_it(
 
     code, out, err = fresh("doctor")
 
-    assert code == 1
+    assert code == 2, "as every other command on a wrong recipe"
     assert "problem  recipe broken" in out
     assert "problem  embedded model" in out
     assert "problem  real film reviews" in out
     assert "fix: run `make demo`" in out
     assert "4 of 5 checks found a problem" in err
+
+
+def test_doctor_ends_as_a_stop_when_no_recipe_is_wrong(
+    fresh: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkup, "CHECKS", (checkup._recipes, checkup._data_files))
+    monkeypatch.setenv("SYNTH_ASSETS_DATA", str(tmp_path / "nothing"))
+
+    assert fresh("doctor")[0] == 1
 
 
 def test_doctor_never_shows_the_key(fresh: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,7 +212,5 @@ def test_random_draws_follow_the_weights_and_keep_no_quota() -> None:
 
 
 def test_a_cover_nobody_knows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        UsageError, match="cover: Input should be 'proportional', 'factorial', 'stratified' or 'random'"
-    ):
+    with pytest.raises(UsageError, match="cover: write 'proportional', 'factorial', 'stratified' or 'random'"):
         load_recipe(write_recipe(tmp_path, cover="full"))

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -721,6 +722,31 @@ def test_a_model_is_trained_once_on_a_version_and_read_again_afterwards(released
     assert sorted(released.rows("model_run_samples")["sample_id"]) == sorted(
         released.rows("version_members")["sample_id"]
     )
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+@pytest.mark.parametrize(
+    ("tamper", "what", "where"),
+    [
+        (changed_line, "a file of the release was changed", "samples.jsonl"),
+        (lost_file, "a file of the release is gone", "meta.json"),
+        (shutil.rmtree, "the manifest of the release is gone", "manifest.json"),
+    ],
+)
+def test_a_training_says_first_whether_its_release_still_is_what_was_released(
+    released: World, tamper: Callable[[Path], None], what: str, where: str, *, is_trained: bool
+) -> None:
+    if is_trained:
+        assert released.train("v1").success
+    folder = folder_of(released, "v1")
+    tamper(folder)
+
+    run = released.train("v1")
+
+    assert (run.told["exit_code"], run.told["what"], run.told["where"]) == (4, what, str(folder / where))
+    assert run.told["fix"] == "restore the release folder from a backup"
+    assert run.materialized == {}
+    assert released.rows("model_runs").height == is_trained
 
 
 def test_a_release_and_a_training_are_written_down_with_what_they_used(released: World) -> None:

@@ -153,6 +153,15 @@ def test_a_file_that_is_still_being_written_waits_until_it_lies_still(world: Wor
     assert (watcher.look(), watcher.reason) == ([], "nothing new lies in the inbox")
 
 
+def test_what_lies_under_no_datasets_name_is_said_to_be_ignored_beside_the_names_there_are(world: World) -> None:
+    drop(world, "../tinny/samples/scribe/a.jsonl", ROWS)
+    drop(world, "../.hidden/a.jsonl", ROWS)
+    watcher = Watcher(world)
+
+    assert watcher.look() == []
+    assert watcher.reason == "'tinny' is ignored: no dataset has that name (datasets: tiny)"
+
+
 def test_a_file_that_was_mended_is_taken_in_again(world: World) -> None:
     watcher = Watcher(world)
     drop(world, "samples/scribe/a.jsonl", [{"text": "No label."}])

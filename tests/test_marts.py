@@ -245,6 +245,14 @@ def test_the_funnel_says_what_status_says(past: Past) -> None:
     assert rows[0]["cost_usd"] > 0
 
 
+def test_a_batch_that_was_claimed_and_never_planned_is_in_no_funnel(past: Past) -> None:
+    claimed = past.rows("batches").head(1).with_columns(pl.lit("2026-11-09").alias("batch"), attempts=pl.lit(0))
+
+    found = past.computed("funnel", batches=pl.concat([past.rows("batches"), claimed], how="vertical_relaxed"))
+
+    assert found["batch"].to_list() == past.rows("batches")["batch"].sort().to_list()
+
+
 def test_reject_reasons_say_what_status_says(past: Past) -> None:
     told = {
         (facts["batch"], reason): count

@@ -108,8 +108,10 @@ def test_the_command_prints_a_table_and_leaves_a_batch_that_was_never_planned(tm
 
     assert told.code == 0
     assert "attempt 1: 2 of 18 requests" in told.out
-    assert "2 of 2 would be accepted; 2 calls were paid, none of which a run pays again" in told.out
+    assert "2 of 2 would be accepted; 2 calls paid; no run pays for an answer again" in told.out
     assert told.out.count("talk@2") == 2
     assert home.read("batches", dataset=DATASET, batch=BATCH)["attempts"].to_list() == [0]
+    assert home.call("status", DATASET, "--json").facts["batches"] == []
+    assert f"no batch yet; `synth run {DATASET}` makes one" in home.call("status", DATASET).out
     assert not [file for file in (home.path / "objects").rglob("*") if file.is_file()], "not even an embedding"
     assert home.call(*RUN, "--preview", "3", "--regenerate").code == 2

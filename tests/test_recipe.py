@@ -142,7 +142,7 @@ FAULTS: dict[str, tuple[str, str, str, str, str]] = {
     "a misspelled key": ("  overdraw:", "  overdaw:", "overdaw", "batch.overdaw", "did you mean `overdraw`?"),
     "a misspelled key that was required": ("labels:", "lables:", "lables", "lables", "did you mean `labels`?"),
     "a key of nothing": ("cadence:", "zzz: 1\ncadence:", "zzz", "zzz", "remove `zzz`"),
-    "a missing key": ("task_type: classification\n", "", "dataset:", "task_type: Field required", "add `task_type:`"),
+    "a missing key": ("task_type: classification\n", "", "dataset:", "task_type: it is missing", "add `task_type:`"),
     "a wrong type": ("accept: 12", "accept: twelve", "accept", "batch.accept", "correct the value"),
     "a number for a text": ("license: cc0-1.0", "license: 10", "license", "license", "put the value in quotes"),
     "a number out of range": ("top_p: 0.9", "top_p: 1.9", "top_p", "generator.top_p", "correct"),
@@ -185,7 +185,7 @@ FAULTS: dict[str, tuple[str, str, str, str, str]] = {
         "cadence: daily",
         "cadence: daily\ntags:\n  mood: {kind: guess}",
         "  mood:",
-        "does not match any of the expected tags: 'constant', 'axis', 'language'",
+        "there is no kind 'guess'; write one of 'constant', 'axis', 'language'",
         "correct",
     ),
     "a key of another kind of tag": (

@@ -129,6 +129,14 @@ def test_status_and_funnel_say_the_same_of_a_batch(lake: DuckLake) -> None:
     assert status(lake, DATASET)["batches"] == [funnel(lake, DATASET, batch) for batch in (GREEN, STOPPED)]
 
 
+def test_status_lists_no_batch_that_was_claimed_and_never_planned(own_lake: DuckLake) -> None:
+    green = own_lake.read("batches", dataset=DATASET, batch=GREEN)
+    claimed = green.with_columns(pl.lit("2026-11-03").alias("batch"), pl.lit(0).cast(pl.Int64).alias("attempts"))
+    own_lake.commit(Commit(DATASET, "refused", "claim", "", {}, changes=[Change("batches", claimed)]))
+
+    assert [each["batch"] for each in status(own_lake, DATASET)["batches"]] == [GREEN, STOPPED]
+
+
 def test_a_dataset_without_batches_has_an_empty_status(lake: DuckLake) -> None:
     facts = status(lake, "nothing_yet")
 
@@ -257,7 +265,13 @@ def test_a_version_leads_up_to_its_templates_and_down_to_its_model(lake: DuckLak
     assert ids_of(chain["up"], "batch") == [GREEN]
     assert every(chain["up"], "batch")[0]["facts"]["prompts"] == {"critics@1": 2}
     assert ids_of(chain["down"], "model_run") == [model_run(2)]
-    assert [node["facts"]["run_id"] for node in chain["subject"]["children"]] == ["run-v2-1"]
+    assert [node["kind"] for node in chain["subject"]["children"]] == ["dataset_version"]
+
+
+def test_what_a_version_was_made_from_holds_no_model(lake: DuckLake) -> None:
+    chain = of_version(lake, DATASET, 2)
+
+    assert every([chain["subject"], *chain["up"]], "model_run") == []
 
 
 def test_a_model_run_leads_back_to_the_samples_it_consumed(lake: DuckLake) -> None:
@@ -268,6 +282,15 @@ def test_a_model_run_leads_back_to_the_samples_it_consumed(lake: DuckLake) -> No
     assert ids_of(chain["up"], "sample") == [sample(0), sample(1)]
     assert ids_of(chain["up"], "prompt") == ["films/critics@1", "films/shorts@1"]
     assert {node["id"]: node["facts"]["value"] for node in chain["down"]} == {"model": 0.71, "baseline:majority": 0.5}
+
+
+def test_a_model_run_shows_the_commit_that_wrote_it(lake: DuckLake) -> None:
+    judged = {number: of_model_run(lake, model_run(number))["subject"]["children"] for number in (1, 2)}
+
+    assert {number: [node["facts"]["run_id"] for node in nodes] for number, nodes in judged.items()} == {
+        1: [],
+        2: ["run-v2-1"],
+    }
 
 
 def test_a_release_is_handed_out_only_if_it_is_what_was_recorded(own_lake: DuckLake) -> None:

@@ -259,11 +259,11 @@ def test_by_weights_a_plan_says_so_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rotation", "what"),
     [
-        ("fast", "rotation: Input tag 'fast'"),
+        ("fast", "rotation: there is no kind 'fast'"),
         ({"kind": "adaptive", "floor": 0.4}, "rotation.floor: 3 prompts cannot keep 0.4 each"),
-        ({"kind": "adaptive", "floor": 0}, "rotation.floor: Input should be greater than 0"),
-        ({"kind": "adaptive", "memory": 0}, "rotation.memory: Input should be greater than or equal to 1"),
-        ({"kind": "weights", "floor": 0.1}, "rotation.floor: Extra inputs"),
+        ({"kind": "adaptive", "floor": 0}, "rotation.floor: the number must be greater than 0"),
+        ({"kind": "adaptive", "memory": 0}, "rotation.memory: the number must be at least 1"),
+        ({"kind": "weights", "floor": 0.1}, "rotation.floor: there is no such key"),
     ],
 )
 def test_a_rotation_that_cannot_be_is_refused_at_its_line(tmp_path: Path, rotation: Any, what: str) -> None:

@@ -343,11 +343,13 @@ def failed(op: dg.OpDefinition, name: str) -> tuple[dg.DagsterInstance, dg.Execu
 
 def tell(op: dg.OpDefinition, name: str) -> None:
     instance, result = failed(op, name)
+    tell_of(instance, result.get_run_failure_event())
+
+
+def tell_of(instance: dg.DagsterInstance, failure: dg.DagsterEvent) -> None:
+    (run,) = instance.get_runs()
     context = dg.build_run_status_sensor_context(
-        sensor_name="run_failure",
-        dagster_instance=instance,
-        dagster_run=result.dagster_run,
-        dagster_event=result.get_run_failure_event(),
+        sensor_name="run_failure", dagster_instance=instance, dagster_run=run, dagster_event=failure
     ).for_run_failure()
     failure_sensor()(context)
 
@@ -380,7 +382,19 @@ def test_without_an_address_a_failure_is_only_logged(monkeypatch: pytest.MonkeyP
     tell(declines, "tiny_batch")
 
 
-def test_a_red_gate_is_called_one() -> None:
+def test_a_red_gate_is_named_with_its_stage(world: World, webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WEBHOOK, webhook.address)
+    impossible = {"min": 1.5, "because": "More than every one can never be accepted."}
+    world.edit(gates={"acceptance_share": impossible})
+
+    [failure] = [event for event in world.run().events if event.is_job_failure]
+    tell_of(world.instance, failure)
+
+    [body] = webhook.bodies
+    assert body["what"] == "gates that did not hold: curated.acceptance_share"
+
+
+def test_a_red_gate_dagster_kept_no_record_of_is_called_one() -> None:
     said = notice(job="j", partition=None, run_id="r", step="s", told={}, kind="DagsterAssetCheckFailedError")
 
     assert said.text == "j failed: a gate did not hold (Dagster run r). `make ui` shows the run and its checks"

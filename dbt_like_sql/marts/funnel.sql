@@ -95,3 +95,4 @@ left join planned on batches.dataset = planned.dataset and batches.batch = plann
 left join unended on batches.dataset = unended.dataset and batches.batch = unended.batch
 left join ended on batches.dataset = ended.dataset and batches.batch = ended.batch
 left join decided on batches.dataset = decided.dataset and batches.batch = decided.batch
+where batches.attempts > 0 -- a claim alone, as of a preview, is no batch yet

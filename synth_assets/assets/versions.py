@@ -88,7 +88,8 @@ def version_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
                 where=str(recipe.folder / "recipe.yaml"),
                 fix="add `real_data:` with a reader; `folder` takes a test set of your own",
             )
-        finished = models.train(work, embedder, real, actor=lake.actor, clock=time.perf_counter)
+        releases = lake.home / "releases"
+        finished = models.train(work, embedder, real, releases, actor=lake.actor, clock=time.perf_counter)
         rows = lake.read("evaluations", model_run_id=finished.output_digest).sort("metric", "value", descending=True)
         yield from report(finished, rows=rows, columns=["subject", "metric", "value", "low", "high", "train_rows"])
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from synth_assets.cli.output import as_json, print_json, print_table, say
+from synth_assets.cli.output import as_json, counted, print_json, print_table, say
 from synth_assets.cli.project import Project
 from synth_assets.errors import IntegrityError, UsageError
 
@@ -106,11 +106,11 @@ def _print_found(found: "list[Audited]", *, is_proven: bool) -> None:
         return
     for each in found:
         state = "contradicts itself" if each.findings else "agrees with the ledger, the payload and the releases"
-        say(f"{each.dataset}: the chain of {each.entries:,} entries {state}")
+        say(f"{each.dataset}: the chain of {counted(each.entries, 'entry', 'entries')} {state}")
         for finding in each.findings:
             say(f"  {finding.what} ({finding.where})")
         say(f"  head{', not one to keep' if each.findings else ''}: {each.head}")
-        say(f"  looked at: {each.objects:,} payload files, {each.releases:,} releases")
+        say(f"  looked at: {counted(each.objects, 'payload file')}, {counted(each.releases, 'release')}")
         if each.recovered:
             say(f"  written into the ledger later, from the catalog: entries {_listed(each.recovered)}")
         if each.known_head is not None and not each.findings:

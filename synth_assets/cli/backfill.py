@@ -60,7 +60,8 @@ def missed(project: Project, recipe: Recipe, *, first: str, last: str | None) ->
         UsageError: an end of the range is no batch, or the range runs backwards.
     """
     keys = list(batches_of(recipe.model).get_partition_keys())
-    start, end = (keys.index(batch_key(recipe, given)) for given in (first, last))
+    ends = (("--from", first), ("--to", last))
+    start, end = (keys.index(batch_key(recipe, given, option=option)) for option, given in ends)
     if start > end:
         raise UsageError(f"{keys[start]} lies after {keys[end]}", where="--from and --to", fix="swap them")
     commits = project.lake.read("stage_commits", dataset=recipe.dataset, partition=keys[start : end + 1])

@@ -8,7 +8,7 @@ import dagster as dg
 from resources.claims import Claims
 from synth_assets.assets.partitions import batch_job, batches_of
 from synth_assets.cli.execution import run_job
-from synth_assets.cli.output import as_json, print_json, print_table, say
+from synth_assets.cli.output import as_json, counted, print_json, print_table, say
 from synth_assets.cli.preview import show_preview
 from synth_assets.cli.progress import ProgressBar
 from synth_assets.cli.project import Project
@@ -25,8 +25,13 @@ MINIMUM_COUNT = "minimum_count"
 """The one gate that a person may lift for a batch."""
 
 
-def batch_key(recipe: Recipe, given: str | None) -> str:
+def batch_key(recipe: Recipe, given: str | None, *, option: str = "--batch") -> str:
     """Return the partition key: the one given, or the current period in the recipe's time zone.
+
+    Args:
+        recipe: whose batch.
+        given: what a person wrote, if anything.
+        option: where they wrote it; an error names it.
 
     Raises:
         UsageError: it is no key of the recipe's cadence, lies before its start or in the future.
@@ -44,7 +49,7 @@ def batch_key(recipe: Recipe, given: str | None) -> str:
     if not partitions.has_partition_key(given):
         raise UsageError(
             f"'{given}' is no batch of {recipe.dataset}",
-            where="--batch",
+            where=option,
             fix=f"batches are {recipe.model.cadence}, from {recipe.model.start} to {last}",
         )
     return given
@@ -146,7 +151,7 @@ def _unanswered(project: Project, dataset: str, batch: str, *, attempt: int) -> 
         return None
     reasons = dict(endings.group_by("reason").len().sort("reason").iter_rows())
     return StoppedError(
-        f"not one of the {endings.height} requests of attempt {attempt} was answered: {_reasons(reasons)}",
+        f"no request of attempt {attempt} was answered: {_reasons(reasons)}",
         where=f"{dataset}/{Stage.GENERATED}, partition {batch}",
         fix="check the provider and the prompts, then run the same command again: it opens the next attempt",
     )
@@ -220,7 +225,8 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
 
 def _asked_of(model: dict[str, Any]) -> str:
     price = f"price of {model['price_as_of']}" if model["price_as_of"] else "no price known"
-    return f"{model['provider']}/{model['model']}: {model['requests']} requests, {price}"
+    price = "costs nothing" if model["is_free"] else price
+    return f"{model['provider']}/{model['model']}: {counted(model['requests'], 'request')}, {price}"
 
 
 @click.command("accept-short")

@@ -12,8 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from synth_assets.cli.endpoints import problem_of_connection, problem_of_models
+from synth_assets.cli.output import counted
 from synth_assets.cli.project import Project
-from synth_assets.errors import SynthError
+from synth_assets.errors import StoppedError, SynthError
 from synth_assets.recipe import BrokenRecipe
 from synth_assets.recipe.models import ModelUse
 from synth_assets.recipe.providers import EMBEDDED, Profiles, load_profiles
@@ -28,12 +29,18 @@ INSTALL = "run `make demo`, which installs it"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor: ``fix`` matters only when something is wrong."""
+    """One line of the doctor: ``fix`` and ``exit_code`` matter only when something is wrong."""
 
     name: str
     is_ok: bool
     says: str
     fix: str = ""
+    exit_code: int = StoppedError.exit_code
+
+
+def _refused(name: str, error: SynthError) -> Finding:
+    """Return a refusal as a finding: any other command would end with it."""
+    return Finding(name, False, f"{error.what} ({error.where})", error.fix, error.exit_code)
 
 
 Environ = Mapping[str, str]
@@ -46,7 +53,7 @@ def examine(project: Project, environ: Environ) -> list[Finding]:
         try:
             findings += check(project, environ)
         except SynthError as error:
-            findings.append(Finding(_title(check), False, f"{error.what} ({error.where})", error.fix))
+            findings.append(_refused(_title(check), error))
         except Exception as error:  # noqa: BLE001 - the doctor must live through every illness
             findings.append(Finding(_title(check), False, f"failed with {type(error).__name__}", "run it with --debug"))
     return findings
@@ -144,7 +151,7 @@ def _dagster_instance(project: Project, _: Environ) -> Iterator[Finding]:
     from resources.instance import storage_place
 
     with project.instance() as instance:
-        yield Finding("dagster instance", True, f"{storage_place()} opens; {instance.get_runs_count():,} runs")
+        yield Finding("dagster instance", True, f"{storage_place()} opens; {counted(instance.get_runs_count(), 'run')}")
 
 
 def _recipes(project: Project, _: Environ) -> Iterator[Finding]:
@@ -153,10 +160,9 @@ def _recipes(project: Project, _: Environ) -> Iterator[Finding]:
         yield Finding("recipes", True, f"none in {project.recipes}; `synth init NAME` makes one")
     for recipe in found:
         if isinstance(recipe, BrokenRecipe):
-            error = recipe.error
-            yield Finding(f"recipe {recipe.dataset}", False, f"{error.what} ({error.where})", error.fix)
+            yield _refused(f"recipe {recipe.dataset}", recipe.error)
         else:
-            counts = f"{len(recipe.templates)} prompts, {len(recipe.seeds)} seed rows"
+            counts = f"{counted(len(recipe.templates), 'prompt')}, {counted(len(recipe.seeds), 'seed row')}"
             yield Finding(f"recipe {recipe.dataset}", True, f"{counts}, sha256 {recipe.sha256[:HASH_SHOWN]}")
 
 
@@ -178,7 +184,7 @@ def _provider(project: Project, environ: Environ) -> Iterator[Finding]:
                 says, modes = f"{provider.model} at {provider.name}, key set: {has_key}", {provider.mode}
                 bases.add(address.base_url)
         except SynthError as error:
-            yield Finding(name, False, f"{error.what} ({error.where})", error.fix)
+            yield _refused(name, error)
             continue
         missing = sorted(modes - {template.mode for template in recipe.templates})
         says = f"{says}, but no prompt has mode {missing[0]}" if missing else says
@@ -224,6 +230,7 @@ def _claims(project: Project, _: Environ) -> Iterator[Finding]:
     from resources.claims import is_free
 
     batches = project.lake.read("batches")
+    planned = batches.filter(batches["attempts"] > 0).height
     waiting = 0
     for row in batches.sort("dataset", "batch").iter_rows(named=True):
         dataset, batch = row["dataset"], row["batch"]
@@ -236,7 +243,7 @@ def _claims(project: Project, _: Environ) -> Iterator[Finding]:
             )
             yield Finding(f"claim {dataset} {batch}", True, f"{says} goes on")
     if not waiting:
-        yield Finding("claims", True, f"{batches.height} batches, no attempt was left open")
+        yield Finding("claims", True, f"{counted(planned, 'batch', 'batches')}, no attempt was left open")
 
 
 CHECKS = (

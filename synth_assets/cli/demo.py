@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from synth_assets.cli.batches import print_funnel, run_batch
-from synth_assets.cli.output import console, print_table, say, visible
+from synth_assets.cli.output import console, counted, print_table, say, visible
 from synth_assets.cli.project import Project
 from synth_assets.cli.versions import cut_version, print_evaluation, train_version
 from synth_assets.recipe import Recipe
@@ -35,7 +35,7 @@ def demo() -> None:
         raise red
     _step(2, "release the accepted samples")
     version = cut_version(project, recipe, reason="demo")
-    say(f"{DATASET} {version['version']}: {version['num_samples']} samples, digest {version['digest'][:16]}")
+    say(f"{DATASET} {version['version']}: {counted(version['num_samples'], 'sample')}, digest {version['digest'][:16]}")
     _step(3, "train a classifier on them, and measure it on real reviews")
     run = train_version(project, recipe, version["version"])
     print_evaluation(run)

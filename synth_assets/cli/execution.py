@@ -10,10 +10,9 @@ from dagster._utils.error import SerializableErrorInfo
 
 from resources.orphans import process_tags
 from synth_assets.cli.project import Project
-from synth_assets.errors import IntegrityError, RefusedError, StoppedError, SynthError, UsageError
+from synth_assets.errors import BY_EXIT_CODE, IntegrityError, StoppedError, SynthError
 from synth_assets.recipe import Recipe
 
-ERRORS: dict[int, type[SynthError]] = {1: StoppedError, 2: UsageError, 3: RefusedError, 4: IntegrityError}
 CODE_LOCATION = "synth_assets"
 PARAGRAPH = re.compile(r"[\w.]+: (?P<what>.*)\n  where: (?P<where>.*)\n  fix:   (?P<fix>.*)", re.DOTALL)
 """A `SynthError` as Dagster stores it."""
@@ -94,7 +93,7 @@ def _error(result: dg.ExecuteInProcessResult) -> SynthError | None:
         told = data.user_failure_data.metadata if data.user_failure_data else {}
         if "exit_code" in told:
             values = {name: str(told[name].value) for name in ("what", "where", "fix")}
-            return ERRORS[int(told["exit_code"].value)](**values)
+            return BY_EXIT_CODE[int(told["exit_code"].value)](**values)
         if data.error is not None and "AssetCheck" not in (data.error.cls_name or ""):
             return _unforeseen(f"{event.step_key} failed", data.error, where)
     return None
@@ -103,7 +102,7 @@ def _error(result: dg.ExecuteInProcessResult) -> SynthError | None:
 def _refusal(error: SerializableErrorInfo | None) -> SynthError | None:
     """Return the refusal in a chain of causes; a resource that cannot be made leaves only its text."""
     while error is not None:
-        kind = next((each for each in ERRORS.values() if each.__name__ == error.cls_name), None)
+        kind = next((each for each in BY_EXIT_CODE.values() if each.__name__ == error.cls_name), None)
         parts = PARAGRAPH.fullmatch(error.message.strip())
         if kind is not None and parts is not None:
             return kind(**parts.groupdict())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from synth_assets.cli.output import as_json, print_json, say
+from synth_assets.cli.output import as_json, counted, print_json, say
 from synth_assets.cli.project import Project
 from synth_assets.domain.references import split_version
 from synth_assets.errors import RefusedError, UsageError
@@ -61,7 +61,7 @@ def export(*, version: str, form: str, target: Path, force: bool, reason: str, i
     if is_json:
         print_json({"dataset": dataset, "version": f"v{number}", "to": str(target), "files": sorted(files)})
     else:
-        say(f"{dataset} v{number}: {row['num_samples']:,} samples in {target} ({', '.join(sorted(files))})")
+        say(f"{dataset} v{number}: {counted(row['num_samples'], 'sample')} in {target} ({', '.join(sorted(files))})")
 
 
 def _chosen(files: Mapping[str, bytes], form: str) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from synth_assets.cli.output import as_json, console, errors, print_json, print_table, say, visible
+from synth_assets.cli.output import as_json, console, counted, errors, print_json, print_table, say, visible
 from synth_assets.cli.project import Project
 from synth_assets.cli.tree import print_lineage
 from synth_assets.domain.references import split_version
@@ -87,9 +87,8 @@ def _print_sums(funnel: dict[str, Any]) -> None:
     say(f"  requests {funnel['requested']} = {_sum(*ends, ('without outcome yet', funnel['unended']))}")
     say(f"  samples {funnel['samples']} = {_sum(*ways, ('undecided', funnel['undecided']))}")
     say(f"  attempts {funnel['attempts']} of {funnel['max_attempts']}{is_open}")
-    say(
-        f"  tokens {funnel['input_tokens']:,} in, {funnel['output_tokens']:,} out, in {funnel['tries']:,} calls; {cost}"
-    )
+    calls = counted(funnel["tries"], "call")
+    say(f"  tokens {funnel['input_tokens']:,} in, {funnel['output_tokens']:,} out, in {calls}; {cost}")
     for each in funnel["history"]:
         accepted = "nothing decided" if each["accepted"] is None else f"{each['accepted']} accepted"
         say(f"  r{each['revision']} {visible(each['at'])}: {', '.join(each['causes'])}; {each['state']}; {accepted}")
@@ -216,7 +215,7 @@ def query(*, sql: str, limit: int, is_json: bool) -> None:
         print_json(frame.to_dicts())
     else:
         print_table("", [visible(name) for name in frame.columns], frame.iter_rows())
-        console.print(f"{frame.height:,} row{'' if frame.height == 1 else 's'}", style="dim")
+        console.print(counted(frame.height, "row"), style="dim")
     if is_cut:
         sys.stdout.flush()
-        errors.print(f"only the first {limit:,} rows are shown; --limit 0 shows all")
+        errors.print(f"cut after {counted(limit, 'row')}; --limit 0 shows all")

@@ -73,6 +73,21 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with the noun it counts.
+
+    Args:
+        number: how many there are.
+        one: the noun for one of them.
+        many: the noun for any other number; default is ``one`` with an s.
+
+    Example:
+        >>> counted(1, "sample"), counted(2_000, "batch", "batches")
+        ('1 sample', '2,000 batches')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def say(text: str) -> None:
     """Print one line for a person."""
     console.print(escape(visible(text)))

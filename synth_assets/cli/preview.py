@@ -9,7 +9,7 @@ from resources.claims import Claims
 from resources.embedder import MiniLMEmbedder
 from resources.progress import announce
 from resources.wiring import Generators, RealDataReader
-from synth_assets.cli.output import print_json, print_table, say
+from synth_assets.cli.output import counted, print_json, print_table, say
 from synth_assets.cli.progress import ProgressBar
 from synth_assets.cli.project import Project
 from synth_assets.errors import StoppedError
@@ -66,13 +66,13 @@ def _print(recipe: Recipe, batch: str, found: Preview) -> None:
         for row in found.rows
     ]
     print_table(
-        f"{recipe.dataset} {batch}, attempt {found.attempt}: {len(rows)} of {found.planned} requests",
+        f"{recipe.dataset} {batch}, attempt {found.attempt}: {len(rows)} of {counted(found.planned, 'request')}",
         ("", "label", "prompt", "decision", "score", "sample"),
         rows,
         numbers=("", "score"),
     )
     accepted = sum(row["decision"] == "accepted" for row in found.rows)
-    paid = f"{found.paid_now} calls were paid, none of which a run pays again"
+    paid = f"{counted(found.paid_now, 'call')} paid; no run pays for an answer again"
     say(f"{accepted} of {len(rows)} would be accepted; {paid}")
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from synth_assets.cli.output import as_json, console, print_json, say, visible
+from synth_assets.cli.output import as_json, console, counted, print_json, say, visible
 from synth_assets.cli.project import Project
 from synth_assets.cli.starter import starter_files
-from synth_assets.errors import RefusedError, StoppedError, UsageError
+from synth_assets.errors import BY_EXIT_CODE, RefusedError, UsageError
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """What a dataset may be called: its name is also a Dagster and a SQL name."""
@@ -33,7 +33,7 @@ def init(*, name: str) -> None:
     folder = Project().recipes / name
     _write(folder, starter_files(name, datetime.now(UTC).strftime("%Y-%m-%d")))
     recipe = load_recipe(folder)
-    say(f"wrote {folder}: {len(recipe.templates)} prompts, {len(recipe.seeds)} examples")
+    say(f"wrote {folder}: {counted(len(recipe.templates), 'prompt')}, {counted(len(recipe.seeds), 'example')}")
     say(f"next: `synth plan {name}` shows what a batch would ask, `synth run {name}` makes one")
 
 
@@ -56,7 +56,10 @@ def _write(folder: Path, files: dict[str, str]) -> None:
 @click.command()
 @as_json
 def doctor(*, is_json: bool) -> None:
-    """Look at everything a run needs, and say how to mend what is broken."""
+    """Look at everything a run needs, and say how to mend what is broken.
+
+    The exit code is that of the gravest problem: 2 for a wrong recipe, 4 for what contradicts itself, else 1.
+    """
     from synth_assets.cli.checkup import examine
 
     findings = examine(Project(), os.environ)
@@ -69,10 +72,12 @@ def doctor(*, is_json: bool) -> None:
         )
         if not finding.is_ok:
             console.print(Text(f"         fix: {visible(finding.fix)}"), soft_wrap=True)
-    broken = [finding.name for finding in findings if not finding.is_ok]
+    broken = [finding for finding in findings if not finding.is_ok]
     if broken:
-        raise StoppedError(
-            f"{len(broken)} of {len(findings)} checks found a problem: {visible(', '.join(broken))}",
+        gravest = BY_EXIT_CODE[max(finding.exit_code for finding in broken)]
+        names = ", ".join(finding.name for finding in broken)
+        raise gravest(
+            f"{len(broken)} of {len(findings)} checks found a problem: {visible(names)}",
             where="this installation and its data",
             fix="do what stands beside each problem, then `synth doctor` again",
         )

@@ -8,7 +8,7 @@ import dagster as dg
 from resources.orphans import end_orphans
 from synth_assets.assets.partitions import key_of, model_job, version_job, versions_name
 from synth_assets.cli.execution import run_job
-from synth_assets.cli.output import as_json, print_json, print_table, say
+from synth_assets.cli.output import as_json, counted, print_json, print_table, say
 from synth_assets.cli.project import Project
 from synth_assets.domain.references import split_version
 from synth_assets.domain.standing import latest
@@ -33,7 +33,7 @@ def release(*, dataset: str, reason: str, is_json: bool) -> None:
     if is_json:
         print_json(facts)
     elif facts["is_new"]:
-        say(f"{dataset} {facts['version']}: {facts['num_samples']} samples in {facts['folder']}")
+        say(f"{dataset} {facts['version']}: {counted(facts['num_samples'], 'sample')} in {facts['folder']}")
     else:
         say(f"nothing new since {facts['version'] or 'the beginning'}; no version was cut")
     for batch, stage in facts["batches_left_out"].items():
@@ -159,7 +159,7 @@ def print_evaluation(facts: dict[str, Any]) -> None:
     ]
     test_rows = facts["evaluations"][0]["test_rows"]
     print_table(
-        f"accuracy on the {test_rows:,} rows of {facts['test_set']}",
+        f"accuracy on the {counted(test_rows, 'row')} of {facts['test_set']}",
         ("trained on", "rows", "accuracy", "95 % interval"),
         [(_subject(name, facts["version"]), *rest) for name, *rest in rows],
         numbers=("rows", "accuracy"),

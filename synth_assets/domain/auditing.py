@@ -145,7 +145,7 @@ def broken_tables(told: Mapping[str, pl.DataFrame], stored: Mapping[str, pl.Data
     return [
         Finding(
             None,
-            f"{len(keys)} rows of {name} are not what the ledger tells, the first is {keys[0]}",
+            f"{name} is not what the ledger tells; rows that differ: {len(keys)}, the first is {keys[0]}",
             f"{name}, by {', '.join(TABLES[name].key)}",
             "restore the catalog from a backup; the ledger holds what was committed, with the entry that did",
         )

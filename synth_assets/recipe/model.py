@@ -284,7 +284,7 @@ class RecipeModel(Strict):
     def _timezone_exists(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # a name may be too long for a file
             raise ValueError(f"{value!r} is no IANA time zone such as Europe/Berlin") from error
         return value
 

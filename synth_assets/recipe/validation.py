@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from synth_assets.errors import UsageError
 from synth_assets.recipe.strict_yaml import Document
+from synth_assets.recipe.wording import KEY, worded
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -28,7 +29,7 @@ def validated(model: type[Model], document: Document, *, file: Path) -> Model:
         # A misspelled key is also a missing one: the misspelling is what to correct.
         first = min(findings, key=lambda finding: finding["type"] != "extra_forbidden")
         path = _path(document.value, first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
+        message = worded(first)
         if not path:  # a rule about several keys names the one to look at itself
             head, _, message = message.partition(": ")
             path = tuple(head.split("."))
@@ -45,10 +46,10 @@ def _path(value: Any, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
     Where a short form stands for a longer one, it names what the document left out: only the last part may be missing.
     """
     path: list[int | str] = []
-    for place, part in enumerate(loc):
+    for place, part in enumerate(part for part in loc if part != KEY):
         if isinstance(value, dict) and part not in value and (part == value.get("kind") or place < len(loc) - 1):
             continue
-        path.append(part)
+        path.append(str(part) if isinstance(value, dict) else part)  # lines are kept by the keys as written
         is_there = (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int))
         value = value[part] if is_there else None
     return tuple(path)
@@ -66,6 +67,8 @@ def _cure(finding: ErrorDetails, model: type[BaseModel]) -> str:
         return "add `kind:`"
     if finding["type"] == "string_type":
         return "put the value in quotes"
+    if finding["type"] == "invalid_key":
+        return "put the key in quotes"
     return "correct the value"
 
 

@@ -14,7 +14,7 @@ from synth_assets.domain.auditing import Entry, Finding
 from synth_assets.domain.ledger import CARRIED, FIRST_HEAD, Recorded, recorded
 from synth_assets.domain.replay import replayed
 from synth_assets.errors import IntegrityError
-from synth_assets.reports.releases import proven_files
+from synth_assets.stages.proof import proven_files
 
 FROM_BACKUP = "restore it from a backup"
 
@@ -139,7 +139,7 @@ def _unknown_head(dataset: str, head: str, entries: Sequence[Entry]) -> Finding:
     return Finding(
         None,
         f"the head {head[:12]}... is no entry of the chain: it was cut short or rewritten",
-        f"audit_log, dataset {dataset}, {len(entries)} entries",
+        f"audit_log, dataset {dataset}; entries: {len(entries)}",
         "restore catalog and ledger from backups that hold this head; if it is another dataset's, name that one",
     )
 

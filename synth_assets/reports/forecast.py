@@ -68,6 +68,7 @@ def _by_model(planned: Plan, routing: Routing, *, most: int) -> list[dict[str, A
                 "output_tokens": calls * most,
                 "cost_usd": provider.price.of(given, calls * most) if provider.price else None,
                 "price_as_of": provider.price.as_of if provider.price else None,
+                "is_free": provider.price is not None and provider.price.of(1, 1) == 0,
             }
         )
     return found

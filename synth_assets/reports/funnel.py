@@ -48,7 +48,7 @@ def funnel(lake: Lake, dataset: str, batch: str) -> Facts:
 
 
 def status(lake: Lake, dataset: str) -> Facts:
-    """Return what a dataset holds and waits for: its versions, what the next one would change, and every batch.
+    """Return what a dataset holds and waits for: its versions, what the next one would change, and every planned batch.
 
     A dataset the lake does not know yet has no batches and no version.
     """
@@ -72,8 +72,11 @@ def known_datasets(lake: Lake) -> list[str]:
 
 
 def _all_funnels(lake: Lake, dataset: str) -> list[Facts]:
-    """Read every table once and share it out among the batches, oldest first."""
-    batches = lake.read("batches", dataset=dataset).sort("batch")
+    """Read every table once and share it out among the planned batches, oldest first.
+
+    A claim writes a batch's row before anything is planned: a preview, or a run that was refused, leaves it at that.
+    """
+    batches = lake.read("batches", dataset=dataset).filter(pl.col("attempts") > 0).sort("batch")
     parts = {name: _by(lake.read(name, dataset=dataset), "batch") for name in COUNTED}
     parts["stage_commits"] = _by(lake.read("stage_commits", dataset=dataset), "partition")
     parts["verdicts"] = _by(lake.read("verdicts", dataset=dataset), "partition")

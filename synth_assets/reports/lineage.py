@@ -14,6 +14,7 @@ from synth_assets.domain.versioning import members_of
 from synth_assets.errors import UsageError
 from synth_assets.reports.chains import assessments, batches, made_from, memberships, requests_with, seeds
 from synth_assets.reports.nodes import SAMPLE, Origins, Uses, chosen, node, stage_nodes
+from synth_assets.vocabulary import Stage
 
 SHORTEST_PREFIX = 6
 MAX_SHOWN = 5
@@ -94,8 +95,10 @@ def of_version(lake: Lake, dataset: str, number: int) -> Lineage:
     """Return the chain of a version: its batches and samples up to their templates, and the models trained on it."""
     uses = Uses.read(lake, dataset)
     inside = members_of(lake.read("version_members", dataset=dataset), number)
+    # A model is trained on the partition of its version: that stage is no part of what the version was made from.
+    judged = stage_nodes(lake, dataset, f"v{number}", stage=Stage.DATASET_VERSION)
     return {
-        "subject": {**uses.version(number), "children": stage_nodes(lake, dataset, f"v{number}")},
+        "subject": uses.version(number, judged),
         "up": batches(lake, dataset, inside["sample_id"].to_list()),
         "down": uses.runs_on(number),
     }
@@ -119,8 +122,9 @@ def of_model_run(lake: Lake, given: str) -> Lineage:
     facts = ("metric", "value", "low", "high", "train_rows", "test_rows")
     above = batches(lake, dataset, consumed)
     known = row["version"] in uses.versions
+    judged = stage_nodes(lake, dataset, f"v{row['version']}", stage=Stage.MODEL_RUN, output_digest=run)
     return {
-        "subject": uses.model_run(row, consumed_samples=len(consumed)),
+        "subject": uses.model_run(row, judged, consumed_samples=len(consumed)),
         "up": [uses.version(row["version"], above)] if known else above,
         "down": [node("evaluation", each["subject"], chosen(each, facts)) for each in measured.iter_rows(named=True)],
     }

@@ -108,9 +108,16 @@ def request_facts(row: Row) -> dict[str, Any]:
     return {**chosen(row, REQUEST), **read_back}
 
 
-def stage_nodes(lake: Lake, dataset: str, partition: str) -> list[Node]:
-    """Return the latest commit of every stage of a batch or version, with the run that made it."""
-    commits = latest(lake.read("stage_commits", dataset=dataset, partition=partition))
+def stage_nodes(lake: Lake, dataset: str, partition: str, **equals: str) -> list[Node]:
+    """Return the latest commit of every stage of a batch or version, with the run that made it.
+
+    Args:
+        lake: the lake.
+        dataset: whose.
+        partition: key of the batch or version.
+        **equals: columns of `stage_commits` and the values wanted there; none takes all stages.
+    """
+    commits = latest(lake.read("stage_commits", dataset=dataset, partition=partition, **equals))
     verdicts = lake.read("verdicts", dataset=dataset, partition=partition)
     nodes = []
     for row in sorted(commits.values(), key=lambda each: each["commit_seq"]):

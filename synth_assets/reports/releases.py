@@ -3,17 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import orjson
 import polars as pl
 
-from synth_assets.canonical import sha256
 from synth_assets.domain.standing import latest
 from synth_assets.domain.transactions import Lake
-from synth_assets.errors import IntegrityError, RefusedError, UsageError
-from synth_assets.stages.versions import read_folder
+from synth_assets.errors import RefusedError, UsageError
+from synth_assets.stages.proof import proven_files
 from synth_assets.vocabulary import Stage
-
-MANIFEST = "manifest.json"
 
 
 def version_number(lake: Lake, dataset: str, name: str) -> int:
@@ -89,27 +85,3 @@ def released_files(lake: Lake, releases: Path, dataset: str, number: int) -> dic
             fix=f"`synth status {dataset}`, then `synth release {dataset}`",
         )
     return proven_files(releases / dataset / f"v{number}", row["manifest_sha256"])
-
-
-def proven_files(folder: Path, manifest_sha256: str) -> dict[str, bytes]:
-    """Return the files of a release folder by their path inside.
-
-    Raises:
-        IntegrityError: the folder is not what its manifest says, or the manifest is not the one that was recorded.
-    """
-    files = read_folder(folder)
-    if sha256(files.get(MANIFEST, b"")) != manifest_sha256:
-        raise _broken("the manifest of the release is not the one that was recorded", folder / MANIFEST)
-    promised = orjson.loads(files[MANIFEST])["files"]
-    for name in sorted(set(promised) | (set(files) - {MANIFEST})):
-        if name not in files:
-            raise _broken("a file of the release is gone", folder / name)
-        if name not in promised:
-            raise _broken("the release folder holds a file its manifest does not name", folder / name)
-        if len(files[name]) != promised[name]["bytes"] or sha256(files[name]) != promised[name]["sha256"]:
-            raise _broken("a file of the release was changed", folder / name)
-    return files
-
-
-def _broken(what: str, where: Path) -> IntegrityError:
-    return IntegrityError(what, where=str(where), fix="restore the release folder from a backup")

@@ -38,7 +38,7 @@ def plan(work: Work, drop: Drop) -> Finished:
         wanted = " and ".join(f"`{name}`" for name in names_of(model, drop.origin).values())
         labelled = f" and one of the labels {', '.join(model.labels)} in `{drop.origin.label_field}`"
         raise UsageError(
-            f"none of the {len(drop.rows)} rows has a text in {wanted}{labelled if model.labels else ''}",
+            f"no row has a text in {wanted}{labelled if model.labels else ''}",
             where=drop.name,
             fix="name the fields with --text-field and --label-field",
         )

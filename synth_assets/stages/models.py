@@ -1,6 +1,7 @@
 """Training on a version: an existing run is re-read, so nothing is trained twice."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import polars as pl
 
@@ -15,6 +16,7 @@ from synth_assets.domain.usage import Usage
 from synth_assets.domain.versioning import members_of
 from synth_assets.errors import RefusedError
 from synth_assets.recipe.loader import Recipe
+from synth_assets.stages.proof import proven_files
 from synth_assets.stages.work import Facts, Finished, Work, Written
 from synth_assets.tables import TABLES
 from synth_assets.training.run import TrainingResult, TrainingSpec, train_and_evaluate
@@ -33,13 +35,28 @@ def shots_of(recipe: Recipe) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"text": pl.String, "label": pl.String}).unique(maintain_order=True)
 
 
-def train(work: Work, embedder: Embedder, real: RealData, *, actor: str, clock: Callable[[], float]) -> Finished:
+def train(
+    work: Work, embedder: Embedder, real: RealData, releases: Path, *, actor: str, clock: Callable[[], float]
+) -> Finished:
     """Train the recipe's model on a version and measure it beside its baselines.
+
+    The release is proven first, also for a model that is only read again: nobody shall rely on a version that others
+    cannot get any more.
+
+    Args:
+        work: the bench; its batch is the version's number.
+        embedder: of the training texts and the real ones.
+        real: what the model is measured on.
+        releases: folder of all releases.
+        actor: who.
+        clock: seconds that only ever grow.
 
     Raises:
         RefusedError: the version was not cut, or did not pass its gates.
+        IntegrityError: its release folder is not what was released.
     """
     version = _released(work)
+    proven_files(releases / work.recipe.dataset / f"v{version['version']}", str(version["manifest_sha256"]))
     spec = spec_of(work.recipe)
     # Trainers see the validation texts without their labels, so these decide the outcome too.
     identity = {**spec.params, "unlabelled_sha256": real.validation.sha256}

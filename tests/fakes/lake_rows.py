@@ -220,12 +220,13 @@ def _example(ordinal: int) -> dict[str, Any]:
 
 
 def _stage_commits() -> Rows:
-    """The green chain, the stopped one, whose first try failed otherwise, and the versions."""
+    """The green chain, the stopped one, whose first try failed otherwise, the versions, and a model."""
     chain = ("generation_plan", "generated", "scored", "curated", "training_ready")
     steps = [(GREEN, stage, f"{place}", f"{place + 1}", True, "1") for place, stage in enumerate(chain)]
     steps += [(STOPPED, "generation_plan", "0", "1", True, "1"), (STOPPED, "generated", "1", "2", False, "1")]
     steps += [(STOPPED, "generated", "1", "2", False, "2")]
     steps += [("v1", "dataset_version", "1", "1", True, "1"), ("v2", "dataset_version", "2", "2", True, "1")]
+    steps += [("v2", "model_run", "2", model_run(2), True, "1")]
     return [
         {
             "dataset": DATASET,
