@@ -11,9 +11,10 @@ import pytest
 
 from resources.drops import read_drop
 from synth_assets.domain.ingestion import Origin, adopt_rows, unknown_provenance
+from synth_assets.domain.transactions import Commit
 from synth_assets.errors import RefusedError, UsageError
 from synth_assets.recipe import load_recipe
-from synth_assets.stages.ingestion import batch_for
+from synth_assets.stages.ingestion import SOURCE_FILE, batch_for
 from synth_assets.vocabulary import OURS, UNKNOWN
 from tests.command import DATASET, Home, tiny
 from tests.fakes.recipes import write_recipe
@@ -308,6 +309,21 @@ def test_the_latest_past_period_without_generated_samples_takes_them_in(
 
 
 # --- the command
+
+
+def test_a_file_that_was_taken_in_before_is_refused_before_a_batch_is_claimed(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", "", tiny(tmp_path))
+    file = lines(tmp_path / "a.jsonl", PLAIN)
+    with home.lake() as lake:
+        stored = lake.put(file.read_bytes(), ".drop")
+        payload = [(SOURCE_FILE, DAY, stored)]
+        lake.commit(Commit(DATASET, key="before", action="generation_plan", run_id="", details={}, payload=payload))
+
+    again = home.call("ingest", DATASET, str(file), "--generator", "scribe")
+
+    assert (again.code, f"taken in before, as batch {DAY}" in again.err) == (RefusedError.exit_code, True)
+    assert home.read("batches").is_empty()
+    assert home.read("audit_log")["action"].to_list() == ["generation_plan"]
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import click
 from resources.claims import Claims
 from resources.drops import read_drop
 from synth_assets.assets.partitions import batch_job, batches_of
+from synth_assets.canonical import sha256
 from synth_assets.cli.batches import batch_key, print_funnel
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, print_json
@@ -16,7 +17,7 @@ from synth_assets.domain.standing import standing
 from synth_assets.errors import RefusedError, StoppedError, UsageError
 from synth_assets.recipe import Recipe
 from synth_assets.reports.funnel import funnel
-from synth_assets.stages.ingestion import batch_for
+from synth_assets.stages.ingestion import batch_for, refuse_known
 from synth_assets.vocabulary import Stage
 
 
@@ -45,9 +46,10 @@ def ingest(
     """
     if not NAME.fullmatch(generator):
         raise UsageError(f"{generator!r} is no name", where="--generator", fix="use letters, digits and . : / @ + - _")
-    read_drop(file, Origin(generator))  # a file that cannot be read is refused before any batch is opened
+    drop = read_drop(file, Origin(generator))  # what cannot be taken in is refused before any batch is opened
     project = Project()
     recipe = project.recipe(dataset)
+    refuse_known(project.lake, dataset, sha256(drop.data), drop.name)
     key = batch_key(recipe, batch) if batch else _free(project, recipe)
     asked = {"file": str(file.absolute()), "generator": generator, "text_field": text_field, "label_field": label_field}
     config = {f"{dataset}__{Stage.GENERATION_PLAN}": {"config": {"ingest": asked}}}

@@ -28,7 +28,7 @@ def plan(work: Work, drop: Drop) -> Finished:
     """
     batch = work.row()
     stored = work.lake.put(drop.data, ".drop")
-    _refuse_known(work.lake, work.recipe.dataset, stored.sha256, drop.name)
+    refuse_known(work.lake, work.recipe.dataset, stored.sha256, drop.name)
     _refuse_generated(work, batch)
     attempt = batch["attempts"] + 1
     model = work.recipe.model
@@ -112,7 +112,18 @@ def known_drop(lake: Lake, dataset: str, sha256: str) -> str | None:
     return str(found["batch"][0]) if found.height else None
 
 
-def _refuse_known(lake: Lake, dataset: str, sha256: str, name: str) -> None:
+def refuse_known(lake: Lake, dataset: str, sha256: str, name: str) -> None:
+    """Refuse a file whose bytes were taken in before.
+
+    Args:
+        lake: the lake.
+        dataset: whose.
+        sha256: hash of the file's bytes.
+        name: of the file, for the person.
+
+    Raises:
+        RefusedError: a batch holds them.
+    """
     known = known_drop(lake, dataset, sha256)
     if known is not None:
         raise RefusedError(
