@@ -10,15 +10,17 @@ from synth_assets.domain.past import Past
 from synth_assets.domain.planning import Plan, plan_attempt
 from synth_assets.errors import UsageError
 from synth_assets.recipe import Recipe, load_recipe
-from tests.fakes.recipes import COMPLETIONS, RECIPE, write_recipe
+from tests.fakes.recipes import CHATS, COMPLETIONS, FILES, RECIPE, write_recipe
 
 ROWS = [f"w{number}" for number in range(7)]
+TWO, ALL = "{{ rows.words[0].text }} and {{ rows.words[1].text }}", "{{ rows.words | join(' and ', attribute='text') }}"
 FILE = "".join(f'{{"text": "{text}", "label": "{label}"}}\n' for text in ROWS for label in ("positive", "negative"))
 
 
 def recipe_with(root: Path, **words: Any) -> Recipe:
     table = {"file": "seeds/words.jsonl", "per_request": 2, "match": ["label"], **words}
-    return load_recipe(write_recipe(root, seeds={"words": table}, files={"seeds/words.jsonl": FILE}))
+    files = {"seeds/words.jsonl": FILE, "prompts/lines.md": FILES["prompts/lines.md"].replace(TWO, ALL)}
+    return load_recipe(write_recipe(root, seeds={"words": table}, files=files))
 
 
 def planned(recipe: Recipe, *before: Plan, batch: str = "b", **wanted: int) -> Plan:
@@ -79,3 +81,53 @@ def test_a_table_of_an_axis_takes_no_order_of_its_own(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="axis word deals it"):
         load_recipe(write_recipe(tmp_path, seeds={"words": words}, axes=axes))
+
+
+@pytest.mark.parametrize(
+    ("reads", "count"),
+    [
+        ("", 0),
+        ("{{ rows.words | length }}", 0),
+        ("{% if label == 'negative' %}{{ rows.words[0].text }}{% endif %}", 0),
+        ("{{ rows.words[1].text }}", 1),
+        ("{{ rows['words'][1]['text'] }}", 1),
+        ("{{ rows.words[0] }}", 1),
+        ("{{ rows.words | join(', ', attribute='text') }}", 2),
+        ("{% for row in rows.words %}{{ row.text }}{% endfor %}", 2),
+    ],
+)
+def test_only_rows_that_a_template_reads_count_as_its_seeds(tmp_path: Path, reads: str, count: int) -> None:
+    head, mark, _ = FILES["prompts/talk.md"].partition("## user\n")
+    files = {"prompts/talk.md": f"{head}{mark}One {{{{ label }}}} sentence. {reads}\n"}
+    recipe = load_recipe(write_recipe(tmp_path, files=files))
+
+    plan = plan_attempt(recipe, CHATS, batch="b", attempt=1, wanted={"positive": 3})
+
+    assert plan.prompts["seed_ids"].list.len().to_list() == [count] * 3
+
+
+def test_rows_that_an_opening_or_a_later_template_reads_are_seeds_of_the_request(tmp_path: Path) -> None:
+    lines = FILES["prompts/lines.md"]
+    bare = lines.replace(TWO, "long")
+    later = lines.replace("name: lines", "name: later").replace("{{ rows.words[0].text }} and ", "")
+    chain = {"prompts": [{"name": "lines", "then": [{"name": "later"}]}]}
+    opened = {"openings": [{"text": "The {{ rows.words[0].text }}"}]}
+
+    def seeds_of(place: str, later: str, **changes: Any) -> list[int]:
+        files = {"prompts/lines.md": bare, "prompts/later.md": later}
+        recipe = load_recipe(write_recipe(tmp_path / place, files=files, **{"prompts": [{"name": "lines"}]} | changes))
+        return planned(recipe, positive=2).prompts["seed_ids"].list.len().to_list()
+
+    assert seeds_of("neither", later, openings=[]) == [0, 0]
+    assert seeds_of("opening", later, **opened) == [1, 1]
+    assert seeds_of("later", later, openings=[], **chain) == [1, 1]
+    assert seeds_of("both", later, **opened, **chain) == [2, 2]
+
+
+def test_a_row_tells_templates_its_fields_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("is_shown", "seed_id", "items", "_fields"):
+        for number, reads in enumerate((f"rows.words[0].{name}", f"rows.words[0]['{name}']")):
+            files = {"prompts/lines.md": FILES["prompts/lines.md"] + f"{{{{ {reads} }}}}\n"}
+            recipe = load_recipe(write_recipe(tmp_path / f"{name}{number}", files=files))
+            with pytest.raises(UsageError, match=f"'dict object' has no attribute '{name}'"):
+                planned(recipe, positive=1)

@@ -39,10 +39,11 @@ PROMPTS_SCHEMA: dict[str, Any] = {
     "values": pl.String,
     "fallback": pl.String,
 }
-"""Payload of a plan: ``prompt`` is JSON of the text or the messages, ``opening`` the seeded opening, ``schema`` the
-JSON schema demanded of the answer. A prompt that others follow has ``then``, JSON of (name, version, continues) for
-each, and ``values``, JSON of what they see besides the answers; null otherwise. ``fallback`` is JSON of the (provider,
-model) that are asked if the first does not answer; null if nobody is."""
+"""Payload of a plan: ``prompt`` is JSON of the text or the messages, ``opening`` the seeded opening, ``seed_ids`` the
+rows of seed tables its templates read, ``schema`` the JSON schema demanded of the answer. A prompt that others follow
+has ``then``, JSON of (name, version, continues) for each, and ``values``, JSON of what they see besides the answers;
+null otherwise. ``fallback`` is JSON of the (provider, model) that are asked if the first does not answer; null if
+nobody is."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,8 @@ def _request(
     request = ids.request_id(recipe.dataset, batch, attempt, ordinal)
     dice = ids.seeded("request", request)
     values = draw.shown(recipe.model)
-    values["rows"], seed_ids = seeds.deal(draw.asked, dice)
+    seen, dealt = seeds.deal(draw.asked, values, dice)
+    values |= seen
     opening = values["opening"] = _opening(recipe, draw, values, dice)
     use, parent = recipe.model.prompt(draw.template.name), draw.parent
     if parent is not None:
@@ -229,7 +231,8 @@ def _request(
         "generation_params": stored_json(params),
     }
     payload: dict[str, Any] = {"request_id": request, "prompt": stored_json(prompt), "opening": opening}
-    payload |= {"seed_ids": seed_ids, "schema": None if schema is None else stored_json(schema)}
+    payload |= {"seed_ids": [each.seed_id for each in dealt if each.is_shown]}
+    payload |= {"schema": None if schema is None else stored_json(schema)}
     payload |= {"then": stored_json(then), "values": stored_json(values)} if then else {}
     payload["fallback"] = stored_fallback(route)
     return row, payload

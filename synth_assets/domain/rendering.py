@@ -58,12 +58,14 @@ class _PlainData(ImmutableSandboxedEnvironment):
     """Templates see keys and items; what can be called does not exist for them."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        if isinstance(obj, Mapping) and attribute in obj:
-            return obj[attribute]
+        if isinstance(obj, Mapping):
+            return obj[attribute] if attribute in obj else self.undefined(obj={}, name=attribute)
         found = super().getattr(obj, attribute)
         return self.undefined(obj=obj, name=attribute) if callable(found) else found
 
     def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, Mapping):
+            return self.getattr(obj, argument)
         found = super().getitem(obj, argument)
         return self.undefined(obj=obj, name=argument) if callable(found) else found
 

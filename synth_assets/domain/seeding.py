@@ -2,7 +2,8 @@
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from synth_assets.domain.decks import Deck
@@ -12,12 +13,30 @@ from synth_assets.recipe.axes import TableAxis
 from synth_assets.recipe.loader import Recipe, SeedRow
 from synth_assets.recipe.model import SeedTable
 
-Rows = dict[str, list[dict[str, str]]]
-"""Fields of the rows a template sees, by table."""
-
-
 Group = tuple[Any, ...]
 """The values by which rows fit: those of the axes that `match` and `differ` name."""
+
+
+class DealtRow(dict[str, str]):
+    """Fields of a row as templates see them; `is_shown` once one of them was read, for many a template uses no row."""
+
+    def __init__(self, seed_id: str, fields: Mapping[str, str]) -> None:
+        super().__init__(fields)
+        self.seed_id = seed_id
+        self.is_shown = False
+
+    def __getitem__(self, key: str) -> str:
+        field = super().__getitem__(key)
+        self.is_shown = True
+        return field
+
+    def __iter__(self) -> Iterator[str]:
+        self.is_shown = True
+        return super().__iter__()
+
+    def __repr__(self) -> str:
+        self.is_shown = True
+        return super().__repr__()
 
 
 class SeedDealer:
@@ -39,23 +58,28 @@ class SeedDealer:
     def _hands_before(table: SeedTable, past: Past) -> Counter[Group]:
         return Counter() if table.order == "random" else past.counts([*table.match, *table.differ])
 
-    def deal(self, drawn: Mapping[str, Any], dice: random.Random) -> tuple[Rows, list[str]]:
-        """Return the rows of the next request by table, and the seed_ids of all it shows, those of its axes included.
+    def deal(
+        self, drawn: Mapping[str, Any], values: Mapping[str, Any], dice: random.Random
+    ) -> tuple[dict[str, Any], list[DealtRow]]:
+        """Return what the templates of the next request see of seed rows, and all rows among it.
 
         Args:
             drawn: its label and control values as stored.
+            values: its control values as shown.
             dice: its own.
+
+        Returns:
+            The row of each axis that has a table, by axis, with ``rows``, lists of rows by table; and the rows of both.
 
         Raises:
             UsageError: no row of a table fits.
         """
-        rows: Rows = {}
-        seed_ids = [drawn[axis] for axis in self._axes]
-        for name, table in self._tables.items():
-            chosen = self._chosen(name, table, drawn, dice)
-            rows[name] = [row.fields for row in chosen]
-            seed_ids += [row.seed_id for row in chosen]
-        return rows, seed_ids
+        axes = {axis: DealtRow(drawn[axis], values[axis]) for axis in self._axes}
+        rows = {
+            name: [DealtRow(row.seed_id, row.fields) for row in self._chosen(name, table, drawn, dice)]
+            for name, table in self._tables.items()
+        }
+        return {**axes, "rows": rows}, [*axes.values(), *chain.from_iterable(rows.values())]
 
     def _chosen(self, name: str, table: SeedTable, drawn: Mapping[str, Any], dice: random.Random) -> list[SeedRow]:
         if table.order == "random":

@@ -13,7 +13,7 @@ from synth_assets.vocabulary import CallKind
 
 
 def seeds(lake: Lake, request: Mapping[str, Any] | None) -> list[Node]:
-    """Return the seed rows a request drew, as its stored prompt says."""
+    """Return the seed rows that the templates of a request read, as its plan says."""
     if request is None:
         return []
     here = {"dataset": request["dataset"], "batch": request["batch"], "object_sha256": request["object_sha256"]}
