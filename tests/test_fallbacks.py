@@ -13,6 +13,7 @@ from resources.llm.limits import Patience
 from resources.llm.line import Line
 from resources.llm.provider import Address
 from synth_assets.domain.ports import Call, Price, Route, Routing
+from synth_assets.reports.lineage import of_sample
 from synth_assets.vocabulary import FALLS_BACK, QuarantineReason
 from tests.fakes.openai_server import FakeOpenAI, Fault
 from tests.fakes.steps import PRICED, by_word, prompt, without_labels
@@ -68,6 +69,17 @@ def test_the_next_model_is_asked_and_every_call_is_told_apart(tmp_path: Path) ->
     assert world.release("1").success
     lines = (world.home / "releases/tiny/v1/samples.jsonl").read_bytes().splitlines()
     assert {orjson.loads(line)["model"] for line in lines} == {"big"}
+
+
+def test_the_chain_of_a_sample_says_which_provider_was_asked(tmp_path: Path) -> None:
+    world = world_of(tmp_path, TO, fails=failing(QuarantineReason.SERVER_ERROR, "near", word="ASK"))
+    world.run()
+
+    [generation] = of_sample(world.lake, world.rows("samples")["sample_id"][0])["up"]
+
+    *steps, request = generation["children"]
+    assert [step["facts"]["asked"] for step in steps] == ["near/small", "far/big", "far/big"]
+    assert (request["facts"]["provider"], request["facts"]["model"]) == ("near", "small")
 
 
 def test_a_refusal_is_paid_and_counted_and_another_model_asked(tmp_path: Path) -> None:

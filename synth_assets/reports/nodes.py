@@ -27,8 +27,8 @@ GENERATION = (
     "tries",
     "calls",
 )
-STEP = ("kind", "call_id", "prompt_sha256", *GENERATION[:-1])
-REQUEST = ("batch", "attempt", "ordinal", "label", "seed", "call_id", "prompt_sha256", "generator", "model")
+STEP = ("kind", "call_id", "prompt_sha256", "asked", *GENERATION[:-1])
+REQUEST = ("batch", "attempt", "ordinal", "label", "seed", "call_id", "prompt_sha256", "generator", "provider", "model")
 VERSION = (
     "digest",
     "num_samples",
