@@ -495,7 +495,15 @@ def test_a_prompt_that_is_not_there_is_missed(tmp_path: Path) -> None:
     error = broken(folder)
 
     assert error.where == str(folder / "prompts" / "lines.md")
-    assert "cannot be read" in error.what
+    assert error.what == "there is no file prompts/lines.md"
+    assert error.fix == "write the file, or remove it from `prompts:`"
+
+
+def test_a_misspelled_prompt_is_told_the_name_of_the_nearest_file(tmp_path: Path) -> None:
+    error = broken(write_recipe(tmp_path, prompts=[{"name": "lines"}, {"name": "talkk"}]))
+
+    assert error.what == "there is no file prompts/talkk.md"
+    assert error.fix == "did you mean `talk`?"
 
 
 def test_a_prompt_that_is_no_utf8_is_refused(tmp_path: Path) -> None:

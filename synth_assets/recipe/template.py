@@ -1,5 +1,6 @@
 """Prompt templates: `prompts/NAME.md` with front matter and a Jinja body."""
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -110,6 +111,10 @@ def load_template(file: Path) -> Template:
     """
     try:
         text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        close = difflib.get_close_matches(file.stem, sorted(each.stem for each in file.parent.glob("*.md")), n=1)
+        cure = f"did you mean `{close[0]}`?" if close else "write the file, or remove it from `prompts:`"
+        raise UsageError(f"there is no file prompts/{file.name}", where=str(file), fix=cure) from None
     except (OSError, UnicodeDecodeError):
         raise UsageError(
             f"prompt '{file.stem}' cannot be read",
