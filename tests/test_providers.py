@@ -93,8 +93,26 @@ def test_a_model_whose_own_name_has_a_slash_belongs_to_the_endpoint_in_the_envir
     routing = routing_of(recipe, tmp_path, SYNTH_LLM_BASE_URL="http://127.0.0.1:1/v1")
 
     assert [each.model for each in routing.providers] == ["vendor/open-model"]
-    with pytest.raises(UsageError, match="no endpoint"):
+
+
+def test_a_provider_nobody_knows_is_told_those_there_are_and_where_it_is_named(tmp_path: Path) -> None:
+    recipe = recipe_with(tmp_path, {"model": "nearr/small"})
+
+    with pytest.raises(UsageError, match="has no provider 'nearr'") as caught:
         routing_of(recipe, tmp_path)
+
+    lines = (tmp_path / "tiny/recipe.yaml").read_text().splitlines()
+    assert caught.value.where == f"{tmp_path / 'tiny/recipe.yaml'}:{lines.index('  model: nearr/small') + 1}"
+    assert caught.value.fix.startswith("name one of far, near, or set SYNTH_LLM_BASE_URL")
+
+
+def test_without_the_file_a_name_with_a_slash_lacks_its_endpoint(tmp_path: Path) -> None:
+    recipe = recipe_with(tmp_path, {"model": "vendor/open-model"}, providers=None)
+
+    with pytest.raises(UsageError, match="a model of an endpoint is named, but no endpoint") as caught:
+        routing_of(recipe, tmp_path)
+
+    assert "recipe.yaml:" in caught.value.where
 
 
 @pytest.mark.parametrize(

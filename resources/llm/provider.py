@@ -46,16 +46,24 @@ def uses_of(settings: Settings, environ: Mapping[str, str], profiles: Profiles) 
     """Return the models a recipe names; none where the endpoint in the environment is meant instead.
 
     Raises:
-        UsageError: a model of an endpoint is named, but no endpoint.
+        UsageError: a model of an endpoint is named, but no endpoint, or one that `providers.yaml` does not have.
     """
     if _read(environ, BASE_URL):
         return []
     is_known = settings.model == EMBEDDED or profiles.find(settings.model) is not None
     if is_known and not _read(environ, MODEL):
         return settings.models or [ModelUse(model=settings.model)]
+    provider, slash, _ = settings.model.partition("/")
+    if slash and profiles.providers and not _read(environ, MODEL):
+        raise UsageError(
+            f"{FILE} has no provider '{provider}'",
+            where=profiles.named_at,
+            fix=f"name one of {', '.join(sorted(profiles.providers))}, or set {BASE_URL} to an endpoint that calls a "
+            f"model {settings.model}",
+        )
     raise UsageError(
         "a model of an endpoint is named, but no endpoint",
-        where=f"{MODEL} in the environment" if _read(environ, MODEL) else "generator.model in recipe.yaml",
+        where=f"{MODEL} in the environment" if _read(environ, MODEL) else profiles.named_at,
         fix=f"set {BASE_URL} (and {API_KEY}), name PROVIDER/MODEL of {FILE}, or use `embedded`; "
         f"for those two leave {MODEL} unset",
     )

@@ -148,7 +148,7 @@ def _profiles(model: RecipeModel, document: Document, file: Path) -> Profiles:
     named, settings = ("generator", "model"), model.generator
     if not settings.models and "/" not in settings.model:
         return NO_PROFILES
-    profiles = load_profiles(file.parents[1])
+    profiles = replace(load_profiles(file.parents[1]), named_at=f"{file}:{document.line_of(named)}")
     if settings.models:
         refuse_unknown(settings.models, profiles, where=document, file=str(file))
     elif settings.model.partition("/")[0] in profiles.providers:

@@ -106,9 +106,14 @@ class Profile:
 
 @dataclass(frozen=True)
 class Profiles:
-    """What `providers.yaml` says; empty if there is none."""
+    """What `providers.yaml` says; empty if there is none.
+
+    Attributes:
+        named_at: where the recipe names its model, for a person.
+    """
 
     providers: Mapping[str, ProviderProfile] = field(default_factory=dict)
+    named_at: str = "generator.model in recipe.yaml"
 
     def find(self, name: str) -> Profile | None:
         """Return the profile of ``PROVIDER/MODEL``, None if no provider is called so.
