@@ -13,7 +13,7 @@ from resources.llm.limits import Patience
 from resources.llm.line import Line
 from resources.llm.provider import Address
 from synth_assets.domain.ports import Call, Price, Route, Routing
-from synth_assets.vocabulary import FALLS_BACK, QuarantineReason
+from synth_assets.vocabulary import FALLS_BACK, MAY_BE_PAID, QuarantineReason
 from tests.fakes.openai_server import FakeOpenAI, Fault
 from tests.fakes.steps import PRICED, by_word, prompt, without_labels
 from tests.fakes.world import World
@@ -68,6 +68,22 @@ def test_the_next_model_is_asked_and_every_call_is_told_apart(tmp_path: Path) ->
     assert world.release("1").success
     lines = (world.home / "releases/tiny/v1/samples.jsonl").read_bytes().splitlines()
     assert {orjson.loads(line)["model"] for line in lines} == {"big"}
+
+
+@pytest.mark.parametrize("reason", sorted(MAY_BE_PAID))
+def test_a_call_that_may_be_paid_although_nobody_could_read_its_answer_makes_the_cost_unknown(
+    tmp_path: Path, reason: QuarantineReason
+) -> None:
+    world = world_of(tmp_path, TO, fails=failing(reason, "near", word="ASK"))
+
+    assert world.run("prompt_templates", "generation_plan", "generated").success
+
+    generations = world.rows("generations")
+    assert set(generations["outcome"]) == {"answered"}
+    assert generations["cost_usd"].null_count() == generations.height
+    assert generations["price_as_of"].null_count() == generations.height
+    costs = dict(world.rows("steps").group_by("kind").agg(pl.col("cost_usd").null_count()).iter_rows())
+    assert costs == {"prompt": generations.height, "fallback": 0, "step": 0}, "each call tells what is known of it"
 
 
 def test_a_refusal_is_paid_and_counted_and_another_model_asked(tmp_path: Path) -> None:
