@@ -119,6 +119,22 @@ def test_what_is_gathered_is_written_when_the_journal_closes_though_nobody_waits
     assert open_journal(tmp_path).get("c0") == ANSWER
 
 
+def test_a_loop_that_ended_early_does_not_keep_the_next_one_waiting(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    first, second = answers(2)
+
+    async def begin() -> None:
+        waiting = asyncio.create_task(journal.append("r0", first))
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    asyncio.run(begin())
+    asyncio.run(asyncio.wait_for(journal.append("r1", second), timeout=20))
+    journal.close()
+
+    assert open_journal(tmp_path).get(first.call_id) == first
+
+
 def test_only_the_calls_that_are_asked_for_are_held_in_memory(tmp_path: Path) -> None:
     first, second = answers(2)
     write(tmp_path, [first, second])
