@@ -72,6 +72,7 @@ class Journal:
         self._records = records
         self._group: list[_Item] = []
         self._gathering: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: queue.SimpleQueue[list[_Item] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._failure: StoppedError | None = None
@@ -119,8 +120,8 @@ class Journal:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._gather(_Item(record, encode(request_id, record), done))
-        if self._gathering is None:
-            self._gathering = loop.call_later(GROUP_S, self._hand_over)
+        if self._group and (self._gathering is None or self._loop is not loop):
+            self._gathering, self._loop = loop.call_later(GROUP_S, self._hand_over), loop
         await done
 
     def note(self, request_id: str, failure: Failure) -> None:

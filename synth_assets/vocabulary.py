@@ -79,6 +79,11 @@ FALLS_BACK = frozenset(
 The others are the call's own: a bad request, an answer cut off or of the wrong shape would be so elsewhere too.
 """
 
+MAY_BE_PAID = frozenset(
+    {QuarantineReason.MALFORMED_ANSWER, QuarantineReason.CONNECTION_FAILED, QuarantineReason.DEADLINE_EXCEEDED}
+)
+"""Ends of a call without an answer that the provider may ask money for all the same."""
+
 STOPS_ALL = frozenset({QuarantineReason.BUDGET_SPENT, QuarantineReason.STOPPED})
 """Stops that concern every provider of a batch; any other is that of one."""
 

@@ -1,6 +1,7 @@
 """Control axes: each kind deals what it says, templates see what they should, and no text gets into the plan's rows."""
 
 import json
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth_assets.domain import ids
-from synth_assets.domain.axes import deal
+from synth_assets.domain.axes import Value, deal
 from synth_assets.domain.decks import Deck
 from synth_assets.domain.past import NOTHING, Past
 from synth_assets.domain.planning import Plan, plan_attempt
+from synth_assets.domain.quotas import Quotas
 from synth_assets.errors import UsageError
 from synth_assets.recipe import Recipe, RecipeModel, load_recipe
 from tests.fakes.recipes import CHATS, RECIPE, write_recipe
@@ -154,12 +156,17 @@ def test_a_number_lies_on_its_grid_with_both_ends(tmp_path: Path, keys: dict[str
     assert set(said(plan)) == {str(value) for value in values}
 
 
+def _dealt(model: RecipeModel, count: int, dice: random.Random) -> list[dict[str, Value]]:
+    quotas = Quotas(model, {"positive": count}, NOTHING, dice)
+    return deal(model, "positive", count, dice, NOTHING, quotas)
+
+
 @given(count=st.integers(1, 60), size=st.integers(2, 90))
 def test_stratified_numbers_come_one_from_each_stratum(count: int, size: int) -> None:
     axis = {"kind": "number", "min": 1, "max": size, "spread": "stratified"}
     model = RecipeModel.model_validate(RECIPE | {"axes": {"part": PART, "tone": TONE, "size": axis}})
 
-    numbers = [row["size"].stored for row in deal(model, "positive", count, ids.seeded(count, size), NOTHING)]
+    numbers = [row["size"].stored for row in _dealt(model, count, ids.seeded(count, size))]
 
     counts, least = Counter(numbers), count // size
     assert all(least <= counts[number] <= least + 1 for number in range(1, size + 1))

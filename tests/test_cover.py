@@ -17,6 +17,7 @@ from synth_assets.domain.axes import Value, deal
 from synth_assets.domain.crossing import diagonal, most_due
 from synth_assets.domain.past import NOTHING, Past
 from synth_assets.domain.planning import plan_attempt
+from synth_assets.domain.quotas import Quotas
 from synth_assets.errors import UsageError
 from synth_assets.recipe import RecipeModel, load_recipe
 from tests.fakes.recipes import COMPLETIONS, RECIPE, write_recipe
@@ -36,7 +37,8 @@ def model(cover: str, **axes: Any) -> RecipeModel:
 
 def rows(recipe: RecipeModel, count: int, *seed: Any, past: Past = NOTHING) -> list[dict[str, Any]]:
     """The stored values of ``count`` requests labelled positive."""
-    dealt = deal(recipe, "positive", count, ids.seeded(*seed), past)
+    quotas = Quotas(recipe, {"positive": count}, past, ids.seeded("quotas", *seed))
+    dealt = deal(recipe, "positive", count, ids.seeded(*seed), past, quotas)
     assert all(isinstance(value, Value) for row in dealt for value in row.values())
     return [{name: value.stored for name, value in row.items()} for row in dealt]
 

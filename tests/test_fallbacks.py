@@ -14,7 +14,7 @@ from resources.llm.line import Line
 from resources.llm.provider import Address
 from synth_assets.domain.ports import Call, Price, Route, Routing
 from synth_assets.reports.lineage import of_sample
-from synth_assets.vocabulary import FALLS_BACK, QuarantineReason
+from synth_assets.vocabulary import FALLS_BACK, MAY_BE_PAID, QuarantineReason
 from tests.fakes.openai_server import FakeOpenAI, Fault
 from tests.fakes.steps import PRICED, by_word, prompt, without_labels
 from tests.fakes.world import World
@@ -80,6 +80,22 @@ def test_the_chain_of_a_sample_says_which_provider_was_asked(tmp_path: Path) -> 
     *steps, request = generation["children"]
     assert [step["facts"]["asked"] for step in steps] == ["near/small", "far/big", "far/big"]
     assert (request["facts"]["provider"], request["facts"]["model"]) == ("near", "small")
+
+
+@pytest.mark.parametrize("reason", sorted(MAY_BE_PAID))
+def test_a_call_that_may_be_paid_although_nobody_could_read_its_answer_makes_the_cost_unknown(
+    tmp_path: Path, reason: QuarantineReason
+) -> None:
+    world = world_of(tmp_path, TO, fails=failing(reason, "near", word="ASK"))
+
+    assert world.run("prompt_templates", "generation_plan", "generated").success
+
+    generations = world.rows("generations")
+    assert set(generations["outcome"]) == {"answered"}
+    assert generations["cost_usd"].null_count() == generations.height
+    assert generations["price_as_of"].null_count() == generations.height
+    costs = dict(world.rows("steps").group_by("kind").agg(pl.col("cost_usd").null_count()).iter_rows())
+    assert costs == {"prompt": generations.height, "fallback": 0, "step": 0}, "each call tells what is known of it"
 
 
 def test_a_refusal_is_paid_and_counted_and_another_model_asked(tmp_path: Path) -> None:

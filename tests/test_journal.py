@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import hashlib
 import os
 import signal
 import subprocess
@@ -101,6 +102,59 @@ def test_an_answer_is_on_disk_when_append_returns(tmp_path: Path) -> None:
 
     assert on_disk == encode("r0", ANSWER)
     assert journal.get("c0") == ANSWER
+
+
+def test_what_is_gathered_is_written_when_the_journal_closes_though_nobody_waits_any_more(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+
+    async def begin() -> None:
+        waiting = asyncio.create_task(journal.append("r0", ANSWER))
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    asyncio.run(begin())
+    assert journal.get("c0") is None
+    journal.close()
+
+    assert open_journal(tmp_path).get("c0") == ANSWER
+
+
+def test_a_loop_that_ended_early_does_not_keep_the_next_one_waiting(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    first, second = answers(2)
+
+    async def begin() -> None:
+        waiting = asyncio.create_task(journal.append("r0", first))
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    asyncio.run(begin())
+    asyncio.run(asyncio.wait_for(journal.append("r1", second), timeout=20))
+    journal.close()
+
+    assert open_journal(tmp_path).get(first.call_id) == first
+
+
+def test_only_the_calls_that_are_asked_for_are_held_in_memory(tmp_path: Path) -> None:
+    first, second = answers(2)
+    write(tmp_path, [first, second])
+
+    journal = Journal.open(tmp_path, "reviews", "2026-11-21", {first.call_id})
+
+    assert journal.get(first.call_id) == first
+    assert journal.get(second.call_id) is None
+
+
+def test_a_segment_of_an_earlier_time_is_read_which_held_numbers_as_strings(tmp_path: Path) -> None:
+    write(tmp_path, [ANSWER])
+    path = segments(tmp_path)[0]
+    body = path.read_bytes().split(b" ", 1)[1].rstrip(b"\n")
+    body = body.replace(b'"latency_s":1e-7', b'"latency_s":"0.0000001"')
+    body = body.replace(b'"mean_logprob":-0.1234567890123', b'"mean_logprob":"-0.1234567890123"')
+    assert b'"0.0000001"' in body
+    path.write_bytes(hashlib.sha256(body).hexdigest()[:16].encode() + b" " + body + b"\n")
+
+    assert open_journal(tmp_path).get("c0") == ANSWER
 
 
 def test_answers_of_earlier_processes_are_found_again(tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_a_plan_is_what_it_has_always_been(recipe: Recipe) -> None:
 
     assert (
         ids.digest(plan.requests.drop("generator", "provider", "parent_id", "ancestry_depth").rows())
-        == "43e77e8c43c66f37fd04da2aa08dc34a4c511464c3587edf51a982c87d51b6ba"
+        == "2da433ca362c368dc8361b3d884511105abd9b244ae9a22c39121418aa92d7c8"
     )
 
 

@@ -48,9 +48,7 @@ class Ledger:
 
     def settle(self, row: Row, ending: Ending) -> None:
         """Record the ending of a row for every request that shares its call."""
-        for place in row.places:
-            asked = self._calls[place].request_id
-            self._found[place] = ending if asked == ending.request_id else replace(ending, request_id=asked)
+        self._place(row, ending)
         self._ended += len(row.places)
         if time.monotonic() - self._told_at >= PROGRESS_S:
             self._tell()
@@ -94,9 +92,17 @@ class Ledger:
             if self._found[row.places[0]] is not None:
                 continue
             record = self._journal.get(row.call.call_id)  # it may have become durable while we were stopping
-            self.settle(row, _not_sent(row, stop) if record is None else _ending(row, record))
+            if record is None:
+                self._place(row, _not_sent(row, stop))  # it has not ended: nobody is told that it has
+            else:
+                self.settle(row, _ending(row, record))
         self._tell()
         return Endings([ending for ending in self._found if ending is not None], stop, paid_now)
+
+    def _place(self, row: Row, ending: Ending) -> None:
+        for place in row.places:
+            asked = self._calls[place].request_id
+            self._found[place] = ending if asked == ending.request_id else replace(ending, request_id=asked)
 
     def _is_outage(self, failed: Sequence[Row]) -> bool:
         """Whether several calls failed, none was answered, and each failure may be the provider's alone."""

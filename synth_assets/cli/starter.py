@@ -89,9 +89,11 @@ tags:              # what a sample is; found by rules, none decides over it
       shipping: ["The parcel came late.", "Delivery was quick and the box was well packed."]
       value: ["It is far too expensive.", "A good product for a low price."]
 
-quality_score:     # 0 at worst, 1 at best, weighted mean
+# 0 at worst, 1 at best, weighted mean. A score that depends on how many samples there are to compare with, such as
+# nearest_neighbour, does not belong here: every batch has more of them, so later batches would drift from the first.
+quality_score:
   repetition: {{weight: 1, worst: 0.2, best: 0.0}}
-  nearest_neighbour: {{weight: 1, worst: 0.95, best: 0.4}}
+  copied_shot: {{weight: 1, worst: 0.5, best: 0.0}}
 
 splits: {{train: 0.8, validation: 0.1, test: 0.1}}
 """

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from synth_assets.domain.apportion import dealt
+from synth_assets.domain.apportion import dealt, shuffled
 from synth_assets.domain.crossing import diagonal, most_due
 from synth_assets.domain.decks import Deck
 from synth_assets.domain.past import Past
+from synth_assets.domain.quotas import Quotas
 from synth_assets.recipe.axes import (
     Axis,
     AxisValue,
@@ -42,7 +43,9 @@ class Value:
     shown: Any
 
 
-def deal(model: RecipeModel, label: str, count: int, dice: random.Random, past: Past) -> list[dict[str, Value]]:
+def deal(
+    model: RecipeModel, label: str, count: int, dice: random.Random, past: Past, quotas: Quotas
+) -> list[dict[str, Value]]:
     """Return the values of ``count`` requests of one label, by axis; rows of tables are dealt by `table_rows`.
 
     Args:
@@ -51,6 +54,7 @@ def deal(model: RecipeModel, label: str, count: int, dice: random.Random, past: 
         count: requests, 0 or more.
         dice: of the plan.
         past: the earlier attempts of the batch; a factorial plan asks for what they asked for least.
+        quotas: of the attempt; this label has ``count`` requests in them.
     """
     columns = _crossed(model, label, count, dice, past) if model.cover == "factorial" else {}
     for name in dealing_order(model.axes):
@@ -59,6 +63,8 @@ def deal(model: RecipeModel, label: str, count: int, dice: random.Random, past: 
             continue
         if isinstance(axis, NumberAxis | DateAxis):
             columns[name] = _spread(axis, count, model.cover, dice)
+        elif isinstance(axis, CategoryAxis) and model.cover != "random":
+            columns[name] = [_value(axis.values, each) for each in shuffled(quotas.of(name, label), dice)]
         else:
             columns[name] = _named(axis, _conditions(axis, label, count, columns), model.cover, dice)
     return [{name: values[place] for name, values in columns.items()} for place in range(count)]
@@ -89,8 +95,12 @@ def _named(
             names = dice.choices(list(weights), weights=list(weights.values()), k=len(places))
         else:
             names = dealt(len(places), weights, dice)
-        found |= {place: Value(name, values[name].words or name) for place, name in zip(places, names, strict=True)}
+        found |= {place: _value(values, name) for place, name in zip(places, names, strict=True)}
     return [found[place] for place in range(len(conditions))]
+
+
+def _value(values: Mapping[str, AxisValue], name: str) -> Value:
+    return Value(name, values[name].words or name)
 
 
 def _spread(axis: NumberAxis | DateAxis, count: int, cover: Cover, dice: random.Random) -> list[Value]:
@@ -171,8 +181,7 @@ def _levels(axis: Axis, dice: random.Random) -> dict[str, list[Level]]:
         for condition, values in _values_by_condition(axis).items():
             weights = {name: Fraction(str(value.weight)) for name, value in values.items()}
             found[condition] = [
-                (Value(name, values[name].words or name), weight / sum(weights.values()))
-                for name, weight in weights.items()
+                (_value(values, name), weight / sum(weights.values())) for name, weight in weights.items()
             ]
     for levels in found.values():
         dice.shuffle(levels)

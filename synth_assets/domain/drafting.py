@@ -18,7 +18,7 @@ from synth_assets.domain.routing import address
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.recipe.tasks import TASKS
 from synth_assets.tables import TABLES
-from synth_assets.vocabulary import Outcome, QuarantineReason
+from synth_assets.vocabulary import MAY_BE_PAID, Outcome, QuarantineReason
 
 ANSWERS_SCHEMA = {"generation_id": pl.String, "position": pl.Int64, "text": pl.String, "reasoning": pl.String}
 """Payload of an attempt's raw answers; ``position`` counts the calls of a request, ``reasoning`` is kept apart."""
@@ -126,6 +126,7 @@ def _sums(turns: Sequence[Turn]) -> Row:
     if not answers:
         return row
     last, costs = answers[-1], [_cost(turn, answer) for turn, answer in said]
+    costs += [None for turn in turns if _is_unread(turn)]
     dates = [price.as_of for turn, _ in said if (price := _price(turn)) is not None]
     writer = said[-1][0].call
     return row | {
@@ -158,6 +159,13 @@ def _price(turn: Turn) -> Price | None:
 def _cost(turn: Turn, answer: Answer) -> float | None:
     price = _price(turn)
     return price.of(answer.input_tokens, answer.output_tokens) if price else None
+
+
+def _is_unread(turn: Turn) -> bool:
+    """Whether a call without an answer may have been paid: then nobody knows what the request cost."""
+    price = _price(turn)
+    is_free = price is not None and price.of(1, 1) == 0.0
+    return turn.ending.answer is None and turn.ending.reason in MAY_BE_PAID and not is_free
 
 
 def _step(turn: Turn, place: int) -> Row:

@@ -18,6 +18,7 @@ from synth_assets.domain.axes import Value, deal, table_rows
 from synth_assets.domain.parsing import schema_of
 from synth_assets.domain.past import NOTHING, Parent, Past
 from synth_assets.domain.ports import Call, Provider, Route, Routing
+from synth_assets.domain.quotas import Quotas
 from synth_assets.domain.rendering import render
 from synth_assets.domain.routing import routes_for, stored_fallback
 from synth_assets.domain.seeding import SeedDealer
@@ -105,7 +106,9 @@ def plan_attempt(
     templates = templates_for(recipe, routing, may_evolve=past.has_parents(wanted))
     dice = ids.seeded(recipe.dataset, batch, attempt)
     allotment = allot(recipe, templates, wanted, past.records, routing, batch=batch, attempt=attempt)
-    draws = _draws(recipe, allotment.parts, dice, past, batch=batch)
+    counts = {label: sum(part.values()) for label, part in allotment.parts.items()}
+    quotas = Quotas(recipe.model, counts, past.of_batch(batch), ids.seeded("quotas", recipe.dataset, batch, attempt))
+    draws = _draws(recipe, allotment.parts, dice, past, quotas, batch=batch)
     routes = routes_for(
         [draw.template.mode for draw in draws], routing, ids.seeded("routes", recipe.dataset, batch, attempt)
     )
@@ -170,12 +173,18 @@ class Draw:
 
 
 def _draws(
-    recipe: Recipe, parts: Mapping[str, Mapping[str, int]], dice: random.Random, past: Past, *, batch: str
+    recipe: Recipe,
+    parts: Mapping[str, Mapping[str, int]],
+    dice: random.Random,
+    past: Past,
+    quotas: Quotas,
+    *,
+    batch: str,
 ) -> list[Draw]:
     earlier = past.of_batch(batch)
     draws: list[Draw] = []
     for label, part in parts.items():
-        values = deal(recipe.model, label, sum(part.values()), dice, earlier)
+        values = deal(recipe.model, label, sum(part.values()), dice, earlier, quotas)
         used = shuffled(part, dice)
         parents = [_parent(recipe.model.prompt(name), label, past, dice) for name in used]
         draws += [Draw(label, *each) for each in zip(values, map(recipe.template, used), parents, strict=True)]
