@@ -221,6 +221,8 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
             ),
         ],
     )
+    if facts["refusal"] is not None:
+        say(f"`synth run` would be refused: {facts['refusal']}")
 
 
 def _asked_of(model: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from synth_assets.domain.planning import Plan, plan_attempt, requests_for
 from synth_assets.domain.ports import Routing
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
+from synth_assets.stages.budget import missing_price
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
 
@@ -20,8 +21,8 @@ CHARACTERS_PER_TOKEN = 4
 def forecast(lake: Lake, recipe: Recipe, batch: str, routing: Routing) -> dict[str, Any]:
     """Return requests, tokens and the highest cost of the next attempt, altogether and by model.
 
-    ``because`` says why no attempt would be opened; ``cost_usd`` is None when a price is not known. Nobody is taken to
-    stand in for another one.
+    ``because`` says why no attempt would be opened, ``refusal`` why the run would be refused; ``cost_usd`` is None when
+    a price is not known. Nobody is taken to stand in for another one.
     """
     here = {"dataset": recipe.dataset, "batch": batch}
     prospect = next_attempt(lake, recipe, batch)
@@ -31,10 +32,12 @@ def forecast(lake: Lake, recipe: Recipe, batch: str, routing: Routing) -> dict[s
     planned = plan_attempt(recipe, routing, batch=batch, attempt=prospect.number, wanted=wanted, past=past)
     models = _by_model(planned, routing, most=recipe.model.generator.max_tokens)
     costs = [each["cost_usd"] for each in models]
+    unpriced = None if prospect.because else missing_price(recipe, routing)
     return {
         **here,
         "attempt": prospect.number,
         "because": prospect.because,
+        "refusal": None if unpriced is None else f"{unpriced.what}; {unpriced.fix}",
         "requests": planned.requests.height,
         "calls": sum(each["calls"] for each in models),
         "requests_by_label": wanted,

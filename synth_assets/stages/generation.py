@@ -19,6 +19,7 @@ from synth_assets.domain.routing import address, unknown_models
 from synth_assets.domain.transactions import Change, Commit, Payload, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
 from synth_assets.stages.asking import Questions, ask, money_left, planned_templates
+from synth_assets.stages.budget import missing_price
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.stages.work import Finished, Work, Written
@@ -33,6 +34,10 @@ def plan(work: Work, routing: Routing, *, regenerate: bool, promise: int | None)
         routing: whom the requests will be addressed to.
         regenerate: open an attempt for the whole promise, whatever there is; its `curated` supersedes the old samples.
         promise: another number of accepted samples than the batch owes; None keeps its promise.
+
+    Raises:
+        UsageError: the recipe has a budget, and a model it would ask has no price.
+        RefusedError: the batch holds ingested samples, or answers that are not committed yet.
     """
     _refuse_ingested(work, regenerate=regenerate, promise=promise)
     if promise is not None:
@@ -46,6 +51,8 @@ def plan(work: Work, routing: Routing, *, regenerate: bool, promise: int | None)
     elif prospect.because is not None:
         facts = {"planned": requests.height, "opened": 0, "attempts": batch["attempts"], "because": prospect.because}
         return Finished(Stage.GENERATION_PLAN, [], fingerprints.of_plan(requests), facts)
+    if (unpriced := missing_price(work.recipe, routing)) is not None:
+        raise unpriced
     attempt = batch["attempts"] + 1
     planned = plan_attempt(
         work.recipe,
