@@ -195,20 +195,20 @@ def _reasons(counts: dict[str, int]) -> str:
 @click.option("--batch", help="Partition key; default is the current period.")
 @as_json
 def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
-    """Forecast the next attempt of a batch: requests, tokens and cost. Pays nothing and stores nothing."""
+    """Forecast what the next run of a batch would ask: requests, tokens and cost. Pays nothing and stores nothing."""
     project = Project()
     recipe = project.recipe(dataset)
     facts = forecast(project.lake, recipe, batch_key(recipe, batch), project.routing(recipe))
     if is_json:
         print_json(facts)
         return
-    prompts = facts["prompts"] if facts["requests"] else {}
+    prompts = facts["prompts"] if facts["requests"] and not facts["is_open"] else {}
     by_label = ", ".join(f"{count} {label}" for label, count in facts["requests_by_label"].items())
     print_table(
         f"{dataset} {facts['batch']}",
         ("", ""),
         [
-            ("attempt", facts["attempt"] if facts["because"] is None else f"none: {facts['because']}"),
+            ("attempt", _attempt_of(facts)),
             ("requests", f"{facts['requests']} ({by_label})" if by_label else 0),
             *[(f"  with prompt {name}", f"{of['planned_requests']}: {of['reason']}") for name, of in prompts.items()],
             ("calls", facts["calls"]),
@@ -223,6 +223,12 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
     )
     if facts["refusal"] is not None:
         say(f"`synth run` would be refused: {facts['refusal']}")
+
+
+def _attempt_of(facts: dict[str, Any]) -> str:
+    if facts["is_open"]:
+        return f"{facts['attempt']}, open: its requests without an outcome"
+    return str(facts["attempt"]) if facts["because"] is None else f"none: {facts['because']}"
 
 
 def _asked_of(model: dict[str, Any]) -> str:

@@ -15,13 +15,12 @@ from synth_assets.domain.allotment import told
 from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts
 from synth_assets.domain.planning import PROMPTS_SCHEMA, owed, plan_attempt, requests_for
 from synth_assets.domain.ports import Generator, Routing, Stop
-from synth_assets.domain.routing import address, unknown_models
 from synth_assets.domain.transactions import Change, Commit, Payload, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
 from synth_assets.stages.asking import Questions, ask, money_left, planned_templates
-from synth_assets.stages.budget import missing_price
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
+from synth_assets.stages.refusals import missing_price, other_model
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.vocabulary import Outcome, Stage
 
@@ -145,7 +144,8 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
     # The open attempt is the latest: its requests are the last ones, and a view of them takes no room.
     requests = evidence.requests.tail(int((evidence.requests["attempt"] == batch["open_attempt"]).sum()))
     prompts = work.lake.payload("prompts", PROMPTS_SCHEMA, **work.here)
-    _refuse_other_model(work, requests, prompts, generator.routing)
+    if (unknown := other_model(work.recipe, work.batch, requests, prompts, generator.routing)) is not None:
+        raise unknown
     payload: list[Payload] = []
 
     def keep(part: Drafts) -> Drafts:
@@ -239,18 +239,6 @@ def finish_generated(work: Work, evidence: Evidence, *, read: str, paid_now: int
     return work.finish(
         Stage.GENERATED, judge(Stage.GENERATED, evidence), Written(read=read, wrote=wrote, facts=facts, **written)
     )
-
-
-def _refuse_other_model(work: Work, requests: pl.DataFrame, prompts: pl.DataFrame, routing: Routing) -> None:
-    unknown = unknown_models(requests, prompts, routing)
-    if unknown:
-        raise RefusedError(
-            f"the open attempt was planned for {', '.join(unknown)}, not for "
-            f"{', '.join(address(each) for each in routing.providers)}",
-            where=f"{work.recipe.dataset}/generated, partition {work.batch}",
-            fix="name the models as they were (recipe.yaml, providers.yaml, SYNTH_LLM_BASE_URL and SYNTH_LLM_MODEL), "
-            "or open a new attempt with --regenerate",
-        )
 
 
 def _stopped(stop: Stop | None) -> SynthError | None:

@@ -1,10 +1,13 @@
-"""Whether a batch's budget can be kept with the models it would ask."""
+"""Why a batch's requests cannot be asked of the models there are; known before anybody is asked."""
+
+import polars as pl
 
 from synth_assets.domain.ports import Provider, Routing
-from synth_assets.domain.routing import address
-from synth_assets.errors import UsageError
+from synth_assets.domain.routing import address, unknown_models
+from synth_assets.errors import RefusedError, UsageError
 from synth_assets.recipe.loader import Recipe
 from synth_assets.recipe.providers import FILE
+from synth_assets.vocabulary import Stage
 
 
 def missing_price(recipe: Recipe, routing: Routing) -> UsageError | None:
@@ -19,6 +22,22 @@ def missing_price(recipe: Recipe, routing: Routing) -> UsageError | None:
         f"`batch.budget_usd` is set, but nobody knows what {', '.join(map(address, unpriced))} costs",
         where=str(recipe.folder / "recipe.yaml"),
         fix=f"a budget needs a price: add {places}, or remove `budget_usd`",
+    )
+
+
+def other_model(
+    recipe: Recipe, batch: str, requests: pl.DataFrame, prompts: pl.DataFrame, routing: Routing
+) -> RefusedError | None:
+    """Return what is wrong if planned requests address a model that the recipe no longer asks."""
+    unknown = unknown_models(requests, prompts, routing)
+    if not unknown:
+        return None
+    return RefusedError(
+        f"the open attempt was planned for {', '.join(unknown)}, not for "
+        f"{', '.join(address(each) for each in routing.providers)}",
+        where=f"{recipe.dataset}/{Stage.GENERATED}, partition {batch}",
+        fix="name the models as they were (recipe.yaml, providers.yaml, SYNTH_LLM_BASE_URL and SYNTH_LLM_MODEL), "
+        "or open a new attempt with --regenerate",
     )
 
 
