@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
-from synth_assets.domain.ports import Routing
+from synth_assets.canonical import stored_json
+from synth_assets.domain.conversations import AGAIN
+from synth_assets.domain.ports import Call, Price, Route, Routing
 from synth_assets.reports.forecast import forecast
+from synth_assets.vocabulary import QuarantineReason
 from tests.command import BATCH, DATASET, RUN, Home, tiny
 from tests.fakes.chat_provider import ChatProvider
 from tests.fakes.openai_server import Fault
-from tests.fakes.steps import PRICED
+from tests.fakes.steps import PRICED, last_message, prompt, without_labels
 from tests.fakes.world import DAY, World
 
 NAMED = ("requests", "calls", "input_tokens", "output_tokens", "cost_usd", "requests_by_label")
@@ -32,6 +35,7 @@ def test_an_open_attempt_of_which_nothing_was_sent_costs_what_it_would_have_cost
     before = told(world)
 
     assert world.run("prompt_templates", "seeds", "generation_plan").success
+    world.edit(prompts=[{"name": "talk"}], generator={"max_tokens": 7})  # what was planned stays as it was
     after = told(world)
 
     assert (before["requests"], before["is_open"], after["is_open"]) == (18, False, True)
@@ -68,6 +72,53 @@ def test_an_open_attempt_for_another_model_says_that_the_run_would_be_refused(wo
     assert rest["refusal"] == f"{refused.told['what']}; {refused.told['fix']}"
     assert "planned for api.example.org/fake-chat, not for api.example.org/newer" in rest["refusal"]
     assert (rest["requests"], rest["cost_usd"]) == (18, None), "nobody says any more what that model costs"
+
+
+FAR = replace(PRICED, name="far", model="big", model_id="big", price=Price(10.0, 20.0, "2026-10-01"))
+LONG = " w" * 390
+CHAIN = prompt("talk", "## user\nASK about {{ part }}.", format="json", fields="{question: question}")
+CHAIN |= prompt("reply", "## user\nREPLY: {{ steps.talk.question }}", format="json", fields="{answer: answer}")
+
+
+def say(call: Call) -> str:
+    """Answer in the wrong shape first and in the right one at the second chance, at length both times."""
+    asked = last_message(call)
+    if asked != AGAIN:
+        return f"Well{LONG} {call.seed}"
+    is_reply = "REPLY" in stored_json(call.prompt)
+    return stored_json({"answer" if is_reply else "question": f"{call.seed}{LONG}"})
+
+
+@pytest.mark.parametrize("continues", [False, True])
+def test_the_dearest_way_through_a_conversation_costs_no_more_than_was_forecast(
+    tmp_path: Path, *, continues: bool
+) -> None:
+    then = [{"name": "reply", "continues": continues}]
+    recipe = without_labels(task_type="question_answering", prompts=[{"name": "talk", "then": then}], files=CHAIN)
+    world = World(tmp_path, **recipe, generator={"max_tokens": 400})
+    world.generator.routes, world.generator.say = (Route(PRICED, fallback=(FAR,)),), say
+    world.generator.declines = lambda call: QuarantineReason.REFUSED if call.asks == PRICED else None
+    most = told(world)
+
+    world.run("prompt_templates", "seeds", "generation_plan", "generated")
+
+    made = world.rows("generations")
+    assert set(made["outcome"]) == {"answered"}
+    assert (most["requests"], most["calls"], most["most_calls"]) == (6, 12, 30)
+    assert made["calls"].sum() == most["most_calls"]
+    for name in ("input_tokens", "output_tokens", "cost_usd"):
+        assert 0.5 * most[name] < made[name].sum() <= most[name]
+    assert [(each["model"], each["requests"], each["most_calls"]) for each in most["models"]] == [
+        ("fake-chat", 6, 6),
+        ("big", 0, 24),
+    ]
+
+
+def test_what_is_never_repaired_and_has_no_stand_in_takes_one_call_for_each_request(world: World) -> None:
+    most = told(world)
+
+    assert (most["calls"], most["most_calls"]) == (18, 18)
+    assert most["output_tokens"] == 18 * world.recipe.model.generator.max_tokens
 
 
 def test_the_command_line_shows_the_rest_of_an_open_attempt(tmp_path: Path) -> None:

@@ -211,9 +211,9 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
             ("attempt", _attempt_of(facts)),
             ("requests", f"{facts['requests']} ({by_label})" if by_label else 0),
             *[(f"  with prompt {name}", f"{of['planned_requests']}: {of['reason']}") for name, of in prompts.items()],
-            ("calls", facts["calls"]),
+            ("calls", _calls_of(facts)),
             *[("model", _asked_of(each)) for each in facts["models"]],
-            ("input tokens, about", facts["input_tokens"]),
+            ("input tokens, at most", facts["input_tokens"]),
             ("output tokens, at most", facts["output_tokens"]),
             (
                 "cost in USD, at most",
@@ -231,10 +231,16 @@ def _attempt_of(facts: dict[str, Any]) -> str:
     return str(facts["attempt"]) if facts["because"] is None else f"none: {facts['because']}"
 
 
+def _calls_of(facts: dict[str, Any]) -> str:
+    calls, most = facts["calls"], facts["most_calls"]
+    return f"{calls}, at most {most} with second chances and fallbacks" if most > calls else str(calls)
+
+
 def _asked_of(model: dict[str, Any]) -> str:
     price = f"price of {model['price_as_of']}" if model["price_as_of"] else "no price known"
     price = "costs nothing" if model["is_free"] else price
-    return f"{model['provider']}/{model['model']}: {counted(model['requests'], 'request')}, {price}"
+    asked = counted(model["requests"], "request") if model["requests"] or not model["most_calls"] else "stands in"
+    return f"{model['provider']}/{model['model']}: {asked}, {price}"
 
 
 @click.command("accept-short")

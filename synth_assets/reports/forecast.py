@@ -1,25 +1,26 @@
 """What the next run of a batch would ask and cost, without asking or paying anything."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import polars as pl
 
 from synth_assets.domain.allotment import told
+from synth_assets.domain.conversations import Step
 from synth_assets.domain.planning import PROMPTS_SCHEMA, Plan, plan_attempt, requests_for
 from synth_assets.domain.ports import Routing
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import SynthError
-from synth_assets.recipe.loader import Recipe
+from synth_assets.recipe.loader import Recipe, template_sha256
+from synth_assets.recipe.model import RecipeModel
+from synth_assets.reports.ceiling import Ceiling, ceilings
+from synth_assets.stages.asking import planned_templates
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.stages.refusals import missing_price, other_model
 from synth_assets.vocabulary import UNLABELLED, Outcome
-
-CHARACTERS_PER_TOKEN = 4
-"""Rule of thumb for English text; the provider's own count replaces it once there is one."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,25 @@ class _Upcoming:
     attempt: int
     is_open: bool
     plan: Plan
+    templates: Mapping[tuple[str, str], Step]
     because: str | None
     refusal: SynthError | None
 
 
 def forecast(lake: Lake, recipe: Recipe, batch: str, routing: Routing) -> dict[str, Any]:
-    """Return requests, tokens and the highest cost of what the next run would ask, altogether and by model.
+    """Return what the next run would ask, and the most it can take and cost, altogether and by model.
+
+    ``calls`` is one for each prompt; ``most_calls``, the tokens and ``cost_usd`` are upper bounds (see `ceiling`) that
+    hold as far as a provider keeps to `max_tokens`.
 
     While an attempt is open (``is_open``) these are its requests without an outcome; answers that the journal holds and
     no commit yet are among them, although nobody pays them again. ``because`` says why no attempt would be opened,
-    ``refusal`` why the run would be refused; ``cost_usd`` is None when a price is not known. Nobody is taken to stand
-    in for another one.
+    ``refusal`` why the run would be refused; ``cost_usd`` is None when a price is not known.
     """
     upcoming = _rest_of_open(lake, recipe, batch, routing) or _next(lake, recipe, batch, routing)
     planned, refusal = upcoming.plan, upcoming.refusal
     labels = planned.requests.group_by(pl.col("label").fill_null(UNLABELLED), maintain_order=True).len()
-    models = _by_model(planned, routing, most=recipe.model.generator.max_tokens)
+    models = _by_model(upcoming, recipe.model, routing)
     costs = [each["cost_usd"] for each in models]
     return {
         "dataset": recipe.dataset,
@@ -60,6 +64,7 @@ def forecast(lake: Lake, recipe: Recipe, batch: str, routing: Routing) -> dict[s
         "refusal": None if refusal is None else f"{refusal.what}; {refusal.fix}",
         "requests": planned.requests.height,
         "calls": sum(each["calls"] for each in models),
+        "most_calls": sum(each["most_calls"] for each in models),
         "requests_by_label": dict(labels.iter_rows()),
         "prompts": told(planned.allocations),
         "models": models,
@@ -83,7 +88,9 @@ def _rest_of_open(lake: Lake, recipe: Recipe, batch: str, routing: Routing) -> _
     prompts = prompts.join(requests, on="request_id", how="semi")
     refusal = other_model(recipe, batch, requests, prompts, routing) or missing_price(recipe, routing)
     plan = Plan(requests, prompts, lake.read("prompt_allocations", **here))
-    return _Upcoming(opened[0], True, plan, None, refusal)
+    registered = lake.read("prompt_templates", dataset=recipe.dataset)
+    templates = planned_templates(lake, recipe, registered, requests, prompts)
+    return _Upcoming(opened[0], True, plan, templates, None, refusal)
 
 
 def _next(lake: Lake, recipe: Recipe, batch: str, routing: Routing) -> _Upcoming:
@@ -93,40 +100,29 @@ def _next(lake: Lake, recipe: Recipe, batch: str, routing: Routing) -> _Upcoming
     past = past_of(lake, recipe, routing, batch)
     planned = plan_attempt(recipe, routing, batch=batch, attempt=prospect.number, wanted=wanted, past=past)
     refusal = None if prospect.because else missing_price(recipe, routing)
-    return _Upcoming(prospect.number, False, planned, prospect.because, refusal)
+    templates = {(each.name, each.version): Step(each, template_sha256(each)) for each in recipe.templates}
+    return _Upcoming(prospect.number, False, planned, templates, prospect.because, refusal)
 
 
-def _by_model(planned: Plan, routing: Routing, *, most: int) -> list[dict[str, Any]]:
-    """Return what each model would be asked: requests, calls, tokens, cost, and the day its price was true."""
-    rows = planned.requests.select("request_id", "provider", "model").join(planned.prompts, on="request_id")
-    addressed = [(route.provider.name, route.provider.model_id) for route in routing.routes]
-    addressed += rows.select("provider", "model").unique(maintain_order=True).iter_rows()
-    found = []
-    for name, model in dict.fromkeys(addressed):
-        mine = rows.filter(provider=name, model=model)
-        known = routing.find(name, model)
-        price = known.price if known else None
-        later = sum(len(orjson.loads(then)) for then in mine["then"].drop_nulls())
-        calls = mine.height + later
-        # A later prompt is taken to be as long as a first one and the answer it builds on.
-        first = sum(len(_text_of(orjson.loads(text))) for text in mine["prompt"]) // CHARACTERS_PER_TOKEN
-        given = round(first * calls / max(1, mine.height)) + later * most
-        found.append(
-            {
-                "provider": name,
-                "model": model,
-                "requests": mine.height,
-                "calls": calls,
-                "input_tokens": given,
-                "output_tokens": calls * most,
-                "cost_usd": price.of(given, calls * most) if price else None,
-                "price_as_of": price.as_of if price else None,
-                "is_free": price is not None and price.of(1, 1) == 0,
-            }
-        )
-    # Whom the recipe names now, but no request of an open attempt addresses, is asked for nothing.
-    return [each for each in found if each["requests"]] or found
+def _by_model(upcoming: _Upcoming, model: RecipeModel, routing: Routing) -> list[dict[str, Any]]:
+    """Return what each model may be asked at most, what that costs, and the day its price was true."""
+    most = ceilings(upcoming.plan, upcoming.templates, model, routing)
+    named = [(route.provider.name, route.provider.model_id) for route in routing.routes] if not most else list(most)
+    return [_told(each, most.get(each, Ceiling()), routing) for each in named]
 
 
-def _text_of(prompt: str | list[dict[str, str]]) -> str:
-    return prompt if isinstance(prompt, str) else "".join(message["content"] for message in prompt)
+def _told(asked: tuple[str, str], most: Ceiling, routing: Routing) -> dict[str, Any]:
+    known = routing.find(*asked)
+    price = known.price if known else None
+    return {
+        "provider": asked[0],
+        "model": asked[1],
+        "requests": most.requests,
+        "calls": most.steps,
+        "most_calls": most.calls,
+        "input_tokens": most.input_tokens,
+        "output_tokens": most.output_tokens,
+        "cost_usd": price.of(most.input_tokens, most.output_tokens) if price else None,
+        "price_as_of": price.as_of if price else None,
+        "is_free": price is not None and price.of(1, 1) == 0,
+    }

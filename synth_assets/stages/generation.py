@@ -155,7 +155,7 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
 
     asked = ask(
         work,
-        Questions(requests, prompts, planned_templates(work, evidence.templates, requests, prompts)),
+        Questions(requests, prompts, planned_templates(work.lake, work.recipe, evidence.templates, requests, prompts)),
         generator,
         money_usd=money_left(work, evidence, batch["open_attempt"]),
         progress=progress,
