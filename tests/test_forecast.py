@@ -134,5 +134,5 @@ def test_the_command_line_shows_the_rest_of_an_open_attempt(tmp_path: Path) -> N
     assert (stopped.code, said.code, refused.code) == (1, 0, 0), said.err
     assert "attempt 1, open: its requests without an outcome" in lines
     assert any(line.startswith("requests 14 (") for line in lines), said.out
-    assert "would be refused" not in said.out
-    assert "`synth run` would be refused: the open attempt was planned for" in " ".join(refused.out.split())
+    assert "would ask nobody" not in said.out
+    assert "`synth run` would ask nobody: the open attempt was planned for" in " ".join(refused.out.split())

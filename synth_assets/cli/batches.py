@@ -222,7 +222,7 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
         ],
     )
     if facts["refusal"] is not None:
-        say(f"`synth run` would be refused: {facts['refusal']}")
+        say(f"`synth run` would ask nobody: {facts['refusal']}")
 
 
 def _attempt_of(facts: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ class _Upcoming:
 
     Attributes:
         because: why it would ask for nothing.
-        refusal: why it would be refused.
+        refusal: why it would ask nobody.
     """
 
     attempt: int
@@ -48,7 +48,7 @@ def forecast(lake: Lake, recipe: Recipe, batch: str, routing: Routing) -> dict[s
 
     While an attempt is open (``is_open``) these are its requests without an outcome; answers that the journal holds and
     no commit yet are among them, although nobody pays them again. ``because`` says why no attempt would be opened,
-    ``refusal`` why the run would be refused; ``cost_usd`` is None when a price is not known.
+    ``refusal`` why the run would ask nobody; ``cost_usd`` is None when a price is not known.
     """
     upcoming = _rest_of_open(lake, recipe, batch, routing) or _next(lake, recipe, batch, routing)
     planned, refusal = upcoming.plan, upcoming.refusal
