@@ -120,6 +120,16 @@ def test_status_of_a_dataset_writes_out_both_sums(reading: Run) -> None:
     assert "generated.budget failed" in out
 
 
+def test_status_counts_calls_and_names_the_tries_where_there_were_more(reading: Run) -> None:
+    _, out, _ = reading("status", DATASET)
+
+    took = [line for line in out.splitlines() if line.startswith("  tokens ")]
+    assert took == [
+        "  tokens 60 in, 30 out, in 6 calls (8 tries); 0.0600 USD",
+        "  tokens 30 in, 15 out, in 3 calls; unknown cost",
+    ]
+
+
 def test_status_as_json_is_whole(reading: Run) -> None:
     code, out, _ = reading("status", DATASET, "--json")
 

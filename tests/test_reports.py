@@ -57,7 +57,7 @@ def test_a_funnel_counts_every_request_and_every_sample_once(lake: DuckLake) -> 
     assert facts["quarantined"] == {"truncated": 1}
     assert facts["rejected"] == {"length": 1}
     assert facts["accepted_by_label"] == {"pos": 4}
-    assert (facts["input_tokens"], facts["output_tokens"], facts["tries"]) == (60, 30, 6)
+    assert (facts["input_tokens"], facts["output_tokens"], facts["calls"], facts["tries"]) == (60, 30, 6, 8)
     assert facts["cost_usd"] == 0.06
     assert facts["short_by"] == 0
 

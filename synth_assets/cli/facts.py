@@ -87,7 +87,8 @@ def _print_sums(funnel: dict[str, Any]) -> None:
     say(f"  requests {funnel['requested']} = {_sum(*ends, ('without outcome yet', funnel['unended']))}")
     say(f"  samples {funnel['samples']} = {_sum(*ways, ('undecided', funnel['undecided']))}")
     say(f"  attempts {funnel['attempts']} of {funnel['max_attempts']}{is_open}")
-    calls = counted(funnel["tries"], "call")
+    tries = "" if funnel["tries"] == funnel["calls"] else f" ({counted(funnel['tries'], 'try', 'tries')})"
+    calls = counted(funnel["calls"], "call") + tries
     say(f"  tokens {funnel['input_tokens']:,} in, {funnel['output_tokens']:,} out, in {calls}; {cost}")
     for each in funnel["history"]:
         accepted = "nothing decided" if each["accepted"] is None else f"{each['accepted']} accepted"

@@ -150,9 +150,10 @@ def _reasons(rows: pl.DataFrame) -> dict[str, int]:
 
 
 def _spent(generations: pl.DataFrame) -> Facts:
-    """Tokens, model time and cost of everything that was sent; a cost with an unknown part is unknown."""
+    """Calls, the HTTP tries they took, tokens and cost of all that was sent; a cost with an unknown part is unknown."""
     sent = generations.filter(MAY_HAVE_COST)
     return {
+        "calls": int(generations["calls"].sum()),
         "tries": int(generations["tries"].sum()),
         "input_tokens": int(sent["input_tokens"].sum()),
         "output_tokens": int(sent["output_tokens"].sum()),

@@ -13,7 +13,9 @@ from synth_assets.checks.verdict import prepare
 from synth_assets.domain.conversations import Conversations, Step
 from synth_assets.domain.drafting import Drafts, draft, joined
 from synth_assets.domain.ports import Call, Endings, Generator, Routing, Stop
+from synth_assets.domain.transactions import Lake
 from synth_assets.errors import RefusedError
+from synth_assets.recipe.loader import Recipe
 from synth_assets.recipe.template import Template
 from synth_assets.stages.rehearsal import every_call_recorded
 from synth_assets.stages.work import Work
@@ -166,7 +168,7 @@ def _cost_usd(calls: Sequence[Call], endings: Endings) -> float:
 
 
 def planned_templates(
-    work: Work, registered: pl.DataFrame, requests: pl.DataFrame, prompts: pl.DataFrame
+    lake: Lake, recipe: Recipe, registered: pl.DataFrame, requests: pl.DataFrame, prompts: pl.DataFrame
 ) -> dict[tuple[str, str], Step]:
     """Return every template version that was planned with, whatever the recipe says now.
 
@@ -183,11 +185,11 @@ def planned_templates(
         if row is None:
             raise RefusedError(
                 f"template '{name}' version '{version}' was planned with but never registered",
-                where=f"{work.recipe.dataset}/prompt_templates",
+                where=f"{recipe.dataset}/prompt_templates",
                 fix="materialize prompt_templates, then this again",
             )
-        stored = orjson.loads(work.lake.get(row["object_sha256"], ".json"))
-        template = Template.model_validate({**stored, "file": work.recipe.folder / "prompts" / f"{name}.md"})
+        stored = orjson.loads(lake.get(row["object_sha256"], ".json"))
+        template = Template.model_validate({**stored, "file": recipe.folder / "prompts" / f"{name}.md"})
         found[name, version] = Step(template, row["template_sha256"])
     return found
 

@@ -15,12 +15,12 @@ from synth_assets.domain.allotment import told
 from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts
 from synth_assets.domain.planning import PROMPTS_SCHEMA, owed, plan_attempt, requests_for
 from synth_assets.domain.ports import Generator, Routing, Stop
-from synth_assets.domain.routing import address, unknown_models
 from synth_assets.domain.transactions import Change, Commit, Payload, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
 from synth_assets.stages.asking import Questions, ask, money_left, planned_templates
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
+from synth_assets.stages.refusals import missing_price, other_model
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.vocabulary import Outcome, Stage
 
@@ -33,6 +33,10 @@ def plan(work: Work, routing: Routing, *, regenerate: bool, promise: int | None)
         routing: whom the requests will be addressed to.
         regenerate: open an attempt for the whole promise, whatever there is; its `curated` supersedes the old samples.
         promise: another number of accepted samples than the batch owes; None keeps its promise.
+
+    Raises:
+        UsageError: the recipe has a budget, and a model it would ask has no price.
+        RefusedError: the batch holds ingested samples, or answers that are not committed yet.
     """
     _refuse_ingested(work, regenerate=regenerate, promise=promise)
     if promise is not None:
@@ -46,6 +50,8 @@ def plan(work: Work, routing: Routing, *, regenerate: bool, promise: int | None)
     elif prospect.because is not None:
         facts = {"planned": requests.height, "opened": 0, "attempts": batch["attempts"], "because": prospect.because}
         return Finished(Stage.GENERATION_PLAN, [], fingerprints.of_plan(requests), facts)
+    if (unpriced := missing_price(work.recipe, routing)) is not None:
+        raise unpriced
     attempt = batch["attempts"] + 1
     planned = plan_attempt(
         work.recipe,
@@ -138,7 +144,8 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
     # The open attempt is the latest: its requests are the last ones, and a view of them takes no room.
     requests = evidence.requests.tail(int((evidence.requests["attempt"] == batch["open_attempt"]).sum()))
     prompts = work.lake.payload("prompts", PROMPTS_SCHEMA, **work.here)
-    _refuse_other_model(work, requests, prompts, generator.routing)
+    if (unknown := other_model(work.recipe, work.batch, requests, prompts, generator.routing)) is not None:
+        raise unknown
     payload: list[Payload] = []
 
     def keep(part: Drafts) -> Drafts:
@@ -148,7 +155,7 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
 
     asked = ask(
         work,
-        Questions(requests, prompts, planned_templates(work, evidence.templates, requests, prompts)),
+        Questions(requests, prompts, planned_templates(work.lake, work.recipe, evidence.templates, requests, prompts)),
         generator,
         money_usd=money_left(work, evidence, batch["open_attempt"]),
         progress=progress,
@@ -232,18 +239,6 @@ def finish_generated(work: Work, evidence: Evidence, *, read: str, paid_now: int
     return work.finish(
         Stage.GENERATED, judge(Stage.GENERATED, evidence), Written(read=read, wrote=wrote, facts=facts, **written)
     )
-
-
-def _refuse_other_model(work: Work, requests: pl.DataFrame, prompts: pl.DataFrame, routing: Routing) -> None:
-    unknown = unknown_models(requests, prompts, routing)
-    if unknown:
-        raise RefusedError(
-            f"the open attempt was planned for {', '.join(unknown)}, not for "
-            f"{', '.join(address(each) for each in routing.providers)}",
-            where=f"{work.recipe.dataset}/generated, partition {work.batch}",
-            fix="name the models as they were (recipe.yaml, providers.yaml, SYNTH_LLM_BASE_URL and SYNTH_LLM_MODEL), "
-            "or open a new attempt with --regenerate",
-        )
 
 
 def _stopped(stop: Stop | None) -> SynthError | None:

@@ -75,7 +75,7 @@ def preview(
     if is_new:
         templates = {(each.name, each.version): Step(each, template_sha256(each)) for each in work.recipe.templates}
     else:
-        templates = planned_templates(work, evidence.templates, requests, plan.prompts)
+        templates = planned_templates(work.lake, work.recipe, evidence.templates, requests, plan.prompts)
     money = money_left(work, evidence, attempt)
     questions = Questions(requests, plan.prompts, templates)
     asked = ask(work, questions, generator, money_usd=money, progress=progress)
