@@ -31,6 +31,7 @@ def batch(
     texts: Sequence[str],
     *,
     labels: Sequence[str | None] | None = None,
+    languages: Sequence[str] | None = None,
     logprobs: Sequence[float | None] | None = None,
     new: Sequence[bool] | None = None,
 ) -> pl.DataFrame:
@@ -39,10 +40,11 @@ def batch(
         "sample_id": [f"s{n}" for n in range(count)],
         "text": list(texts),
         "label": labels or [None] * count,
+        "language": languages or ["en"] * count,
         "mean_logprob": logprobs or [None] * count,
         "is_new": new or [True] * count,
     }
-    types = [pl.String, pl.String, pl.String, pl.Float64, pl.Boolean]
+    types = [pl.String, pl.String, pl.String, pl.String, pl.Float64, pl.Boolean]
     return pl.DataFrame(columns, schema=dict(zip(columns, types, strict=True)))
 
 
@@ -231,12 +233,14 @@ def test_language_is_a_probability_and_null_for_a_language_the_model_does_not_kn
         "Die Schauspieler sind großartig und das Ende auch.",
     )
 
-    in_english = values("language", [english, german])
+    def probable(texts: list[str], languages: list[str]) -> list[float | None]:
+        frame = batch(texts, languages=languages)
+        return assess(frame, context_of(count=len(texts)), names=["language"])["value"].to_list()
 
-    assert in_english[0] > 0.9
-    assert in_english[1] < 0.1
-    assert values("language", [german], language="de")[0] > 0.9
-    assert values("language", [english], language="xx") == [None]
+    assert probable([english], ["en"])[0] > 0.9
+    assert probable([german], ["en"])[0] < 0.1
+    assert min(probable([english, german], ["en", "de"])) > 0.9, "each is asked about its own language"
+    assert probable([english], ["xx"]) == [None]
 
 
 # --- personal data

@@ -70,7 +70,7 @@ def _front_matter(model: RecipeModel, meta: Mapping[str, Any], splits: Sequence[
         "---",
         f'pretty_name: "{model.dataset} {meta["version"]}"',
         f"license: {orjson.dumps(model.license).decode()}",  # JSON text is a YAML string, whatever is in it
-        f"language: [{model.language}]",
+        f"language: [{', '.join(model.languages)}]",
         f"task_categories: [{TASKS[model.task_type].category}]",
         f"size_categories: ['{size}']",
         "tags: [synthetic]",

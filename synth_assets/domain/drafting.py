@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import orjson
 import polars as pl
 
 from synth_assets.domain import ids
@@ -15,7 +16,7 @@ from synth_assets.domain.conversations import Conversation, Turn, prompt_sha256
 from synth_assets.domain.parsing import Fields
 from synth_assets.domain.ports import Answer, Price
 from synth_assets.domain.routing import address
-from synth_assets.recipe.model import RecipeModel
+from synth_assets.recipe.model import LANGUAGE, RecipeModel
 from synth_assets.recipe.tasks import TASKS
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import MAY_BE_PAID, Outcome, QuarantineReason
@@ -192,6 +193,13 @@ def _step(turn: Turn, place: int) -> Row:
     return row | {name: getattr(answer, name) for name in told} | {"cost_usd": _cost(turn, answer)}
 
 
+def _language(request: Row, model: RecipeModel) -> str:
+    """Return what the request asked for; requests planned before there was such an axis ask for the recipe's."""
+    if LANGUAGE not in model.axes:
+        return model.language
+    return str(orjson.loads(request["axes"] or "{}").get(LANGUAGE, model.language))
+
+
 def _sample(request: Row, generation: str, fields: Fields, model: RecipeModel) -> Row:
     kept = ("dataset", "batch", "attempt", "ordinal", "request_id", "label", "parent_id", "ancestry_depth")
     return {key: request[key] for key in kept} | {
@@ -200,7 +208,7 @@ def _sample(request: Row, generation: str, fields: Fields, model: RecipeModel) -
         "generation_id": generation,
         "content_sha256": ids.content_sha256(fields, request["label"]),
         "task_type": model.task_type,
-        "language": model.language,
+        "language": _language(request, model),
         "characters": sum(map(len, fields.values())),
         "object_sha256": "",
     }

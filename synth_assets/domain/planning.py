@@ -24,7 +24,7 @@ from synth_assets.domain.routing import routes_for, stored_fallback
 from synth_assets.domain.seeding import SeedDealer
 from synth_assets.errors import UsageError
 from synth_assets.recipe.loader import Recipe, template_sha256
-from synth_assets.recipe.model import PromptUse, RecipeModel
+from synth_assets.recipe.model import LANGUAGE, PromptUse, RecipeModel
 from synth_assets.recipe.tasks import TASKS
 from synth_assets.recipe.template import Template
 from synth_assets.tables import TABLES
@@ -167,9 +167,9 @@ class Draw:
 
     def shown(self, model: RecipeModel) -> dict[str, Any]:
         """What a template sees: each axis by name."""
-        values = {axis: value.shown for axis, value in self.axes.items()}
+        values = {LANGUAGE: model.language} | {axis: value.shown for axis, value in self.axes.items()}
         label = {"label": model.labels[self.label].words or self.label} if model.labels else {}
-        return {**values, **label, "language": model.language}
+        return {**values, **label}
 
 
 def _draws(

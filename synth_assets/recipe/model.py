@@ -23,7 +23,11 @@ from synth_assets.vocabulary import Assessment
 
 HOURLY_KEY = "%Y-%m-%dT%H"
 
-TEMPLATE_NAMES = {"label", "language", "opening", "rows", "steps", "parent", "operation"}
+LANGUAGE = "language"
+"""What samples are written in: the recipe's, or that of the axis of this name."""
+
+LANGUAGE_CODE = re.compile(r"[a-z]{2}")
+TEMPLATE_NAMES = {"label", LANGUAGE, "opening", "rows", "steps", "parent", "operation"}
 """What templates see beside the axes."""
 
 ROUNDING = 1e-9
@@ -242,7 +246,7 @@ class RecipeModel(Strict):
     task_type: Literal[
         "classification", "instruction", "question_answering", "summary", "code", "dialogue", "preference"
     ]
-    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
+    language: Annotated[str, StringConstraints(pattern=rf"^{LANGUAGE_CODE.pattern}$")]
     start: str = Field(description="First partition key.")
     cadence: Literal["hourly", "daily", "weekly"] = "daily"
     timezone: str = "UTC"
@@ -341,10 +345,17 @@ class RecipeModel(Strict):
             unknown = sorted({*table.match, *table.differ} - set(axes))
             if unknown:
                 raise ValueError(f"seeds.{name}: {unknown} is no axis of named values")
-        taken = sorted(TEMPLATE_NAMES & set(self.axes))
+        taken = sorted(TEMPLATE_NAMES & set(self.axes) - {LANGUAGE})
         if taken:
             raise ValueError(f"axes: templates know something else by the name of {taken}")
+        if LANGUAGE in self.axes and not all(LANGUAGE_CODE.fullmatch(name) for name in axes.get(LANGUAGE, {""})):
+            raise ValueError(f"axes.{LANGUAGE}: its values are ISO 639-1 codes, such as `de: {{words: German}}`")
         return self
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages samples are asked for in, ISO 639-1, sorted: those of the axis `language` if there is one."""
+        return sorted(names_by_axis(self.axes).get(LANGUAGE, {self.language}))
 
     @model_validator(mode="after")
     def _prompts_are_told_apart(self) -> "RecipeModel":

@@ -132,7 +132,7 @@ def _measured(
     earlier = evidence.earlier.select("sample_id").join(accepted_texts, on="sample_id", maintain_order="left")
     earlier_vectors, _ = _embeddings(work, embedder, earlier, may_store=False)
     context = replace(context, earlier=earlier, earlier_embeddings=earlier_vectors)
-    frame = samples.select("sample_id", "text", "label", "mean_logprob", "is_new")
+    frame = samples.select("sample_id", "text", "label", "language", "mean_logprob", "is_new")
     measured = assess(frame, context, names=[name.value for name in Assessment])
     by_code = pl.lit(str(Source.CODE)).alias("source_type")
     return _rows("assessments", measured.with_columns(by_code, pl.lit(work.now()).alias("assessed_at")), work)

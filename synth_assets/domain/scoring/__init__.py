@@ -157,8 +157,9 @@ def assess(samples: pl.DataFrame, context: Context, *, names: Collection[str]) -
     """Measure every new sample by every named scorer.
 
     Args:
-        samples: all samples of the batch in plan order, columns sample_id, text, label (nullable), mean_logprob
-            (nullable) and is_new, shape (n, 5). Those with is_new false keep their assessments and are context only.
+        samples: all samples of the batch in plan order, columns sample_id, text, label (nullable), language,
+            mean_logprob (nullable) and is_new, shape (n, 6). Those with is_new false keep their assessments and are
+            context only.
         context: what they are measured against; its embeddings are read only by the scorers that need them.
         names: scorers to run; their order does not matter.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from synth_assets.domain.scoring.scorer import Context, new_texts, result
+from synth_assets.domain.scoring.scorer import Context, result
 
 DIGITS = 6
 
@@ -49,7 +49,8 @@ def identified_language(text: str) -> tuple[str, float]:
     return str(language), round(float(probability), DIGITS)
 
 
-def measure_language(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """Return the probability of the language asked for, per new sample."""
-    values = [language_probability(text, context.language) for text in new_texts(samples)]
+def measure_language(samples: pl.DataFrame, _: Context) -> pl.DataFrame:
+    """Return the probability of the language each new sample was asked for in."""
+    asked = samples.filter("is_new").select("text", "language").iter_rows()
+    values = [language_probability(text, language) for text, language in asked]
     return result(values, [None] * len(values))
