@@ -41,7 +41,7 @@ slow: install-dev ## run the slow tests; having none is fine
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m slow || test $$? -eq 5
 
 bench: install-dev ## measure beside peers and limits (benchmarks/RESULTS.md)
-	# A goal that is missed ends the first with 1; the second is measured all the same.
+# A goal that is missed ends the first with 1; the second is measured all the same.
 	-$(PY) -m benchmarks.generation --runs $(RUNS)
 	$(PY) -m benchmarks.dagster_share
 
