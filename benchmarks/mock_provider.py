@@ -24,9 +24,6 @@ ANSWER = "Answer %d: the stairs creak at night, the windows rattle in every stor
 SEEN_SENDS, SUSTAINED = 16, 8
 """From outside a cap can be recognised once so many of so many requests in a row were refused."""
 
-ON_THE_WIRE_S = 0.05
-"""How long after a refusal a request may still arrive that was sent before the refusal was read."""
-
 
 @dataclass
 class Behaviour:
@@ -40,6 +37,7 @@ class Behaviour:
         cap: answered requests per second; 0 is no cap.
         burst: requests a rested cap lets through at once.
         retry_after: seconds named with every 429, as sent.
+        on_the_wire_s: how long after a refusal a request may still arrive that was sent before the refusal was read.
     """
 
     latency_s: float = 0.0
@@ -49,6 +47,7 @@ class Behaviour:
     cap: float = 0.0
     burst: float = 100.0
     retry_after: str = "1"
+    on_the_wire_s: float = 0.05
 
 
 @dataclass
@@ -92,7 +91,7 @@ class Provider:
         self.counts["requests"] += 1
         if now < self.closed_until.get(key, 0.0):
             self.counts["same row in its window"] += 1
-        if self.gate[0] + ON_THE_WIRE_S < now < self.gate[1]:
+        if self.gate[0] + self.does.on_the_wire_s < now < self.gate[1]:
             self.counts["any row in a window"] += 1
 
     def _admits(self, now: float) -> bool:
