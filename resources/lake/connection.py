@@ -95,16 +95,17 @@ def _extension(name: str) -> Path:
 
 def _attach(server: Server | None, home: Path, *, read_only: bool) -> str:
     data = home / "lake"
-    options = [f"DATA_PATH '{_quoted(data)}/'", "OVERRIDE_DATA_PATH true"]
+    options = [f"DATA_PATH '{quoted(data)}/'", "OVERRIDE_DATA_PATH true"]
     if read_only:
         options.append("READ_ONLY")
     if server:
-        return f"ATTACH 'ducklake:postgres:{_quoted(server.dsn)}' AS lake ({', '.join(options)})"
+        return f"ATTACH 'ducklake:postgres:{quoted(server.dsn)}' AS lake ({', '.join(options)})"
     options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 10000"]
-    return f"ATTACH 'ducklake:sqlite:{_quoted(home / 'catalog.sqlite')}' AS lake ({', '.join(options)})"
+    return f"ATTACH 'ducklake:sqlite:{quoted(home / 'catalog.sqlite')}' AS lake ({', '.join(options)})"
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
+    """Return a value as it stands between the quotes of a SQL string."""
     return str(value).replace("'", "''")
 
 
@@ -153,7 +154,7 @@ def _added(table: Table, present: set[str]) -> list[str]:
     """Return the statements that add the columns a lake of an earlier version of the project lacks."""
     return [
         f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {SQL_TYPES[column.dtype.base_type()]}'
-        + (f" DEFAULT '{_quoted(column.before)}'" if column.before is not None else "")
+        + (f" DEFAULT '{quoted(column.before)}'" if column.before is not None else "")
         for column in table.columns
         if column.name not in present
     ]

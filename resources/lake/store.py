@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 
 from resources.actor import acting_as
-from resources.lake.connection import connect, place
+from resources.lake.connection import connect, place, quoted
 from resources.lake.ledger import Ledger
 from resources.locks import commit_lock, holding
 from resources.objects import ObjectFiles, disk_full
@@ -317,12 +317,8 @@ def _where(equals: Mapping[str, Any]) -> tuple[str, list[Any]]:
     condition, values = _condition(equals)
     if not all(type(value) is int or (isinstance(value, str) and value.isprintable()) for value in values):
         return condition, values
-    literals = iter(_quoted(value) if isinstance(value, str) else str(value) for value in values)
+    literals = iter(f"'{quoted(value)}'" if isinstance(value, str) else str(value) for value in values)
     return "".join(next(literals) if part == "?" else part for part in re.split(r"(\?)", condition)), []
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _condition(equals: Mapping[str, Any]) -> tuple[str, list[Any]]:
