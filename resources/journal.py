@@ -174,6 +174,18 @@ class Journal:
             segment.close()
 
 
+def prefixes(home: Path, dataset: str, batch: str = "*") -> list[tuple[str, str, int, str]]:
+    """Return batch, name, bytes and sha256 of every segment there is, sorted; ``batch`` leaves out those of others."""
+    found = sorted((home / "journal" / dataset).glob(f"{batch}/*.jsonl"))
+    return [(file.parent.name, file.name, *_hashed(file)) for file in found]
+
+
+def _hashed(file: Path) -> tuple[int, str]:
+    with file.open("rb") as segment:
+        sha = hashlib.file_digest(segment, "sha256").hexdigest()
+        return segment.tell(), sha
+
+
 class _Segment:
     """The file this process appends to; created, with its folders, by the first record."""
 

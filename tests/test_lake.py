@@ -44,6 +44,7 @@ def lake(opened: DuckLake) -> Iterator[DuckLake]:
     yield opened
     for table in TOUCHED:
         opened._connection.execute(f"DELETE FROM lake.{table}")
+    shutil.rmtree(opened.home / "ledger", ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,7 @@ def lake_on_server(opened_on_server: DuckLake) -> Iterator[DuckLake]:
     yield opened_on_server
     for table in TOUCHED:
         opened_on_server._connection.execute(f"DELETE FROM lake.{table}")
+    shutil.rmtree(opened_on_server.home / "ledger", ignore_errors=True)
 
 
 @pytest.fixture(params=["lake", "lake_on_server", "in memory"])

@@ -1,27 +1,25 @@
 """The ledger: the audit chain once more, as append-only files beside the catalog, with the rows a rebuild needs.
 
-``<root>/<dataset>/entries.jsonl`` is written inside the commit section, after the commit. What its lines say is decided
-in `synth_assets.domain.ledger`.
+``<root>/<dataset>/entries.jsonl`` is written inside the commit section: the rows before the commit, the entry after it.
+What its lines say is decided in `synth_assets.domain.ledger`.
 """
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
-import polars as pl
 
 from resources.objects import sync_folder
-from synth_assets.domain.ledger import CARRIED, ENTRY, entry_line, lines_sha256, row_lines
-from synth_assets.errors import SynthError
+from synth_assets.domain.ledger import ENTRY, FIRST_HEAD, entry_line, lines_sha256
+from synth_assets.errors import IntegrityError
+from synth_assets.tables import FORMAT
 
 TAIL_BYTES = 16_384
 """How much of the end is read first; the last entry line nearly always is in it."""
-
-Read = Callable[..., pl.DataFrame]
 
 _log = logging.getLogger(__name__)
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
@@ -55,46 +53,74 @@ class Ledger:
                 size -= len(line)
                 yield line
 
-    def append(self, entry: Mapping[str, Any], lines: Sequence[bytes], read: Read) -> None:
-        """Append a committed entry and its rows, and sync; entries that are missing before it come first.
+    def last(self, dataset: str) -> tuple[int, str]:
+        """Return place and hash of the last entry in a dataset's ledger; (0, zeros) where there is none."""
+        file = self.file(dataset)
+        if not file.is_file():
+            return 0, FIRST_HEAD
+        handle = os.open(file, os.O_RDONLY)
+        try:
+            _, last = last_entry(handle)
+        finally:
+            os.close(handle)
+        return last.get("seq", 0), str(last.get("entry_sha256", FIRST_HEAD))
 
-        Call it inside the commit section. A commit stays committed if its ledger cannot be written: that is logged,
-        `synth audit verify` tells it, and the next commit makes up for it.
+    def prepare(self, dataset: str, lines: Sequence[bytes]) -> None:
+        """Write the rows of a commit that is about to happen, and sync; call it inside the commit section.
+
+        Until the entry follows they count for nothing, and the next commit cuts them off. But should the process die
+        right after its commit, they are there to complete it.
+        """
+        with _opened(self.file(dataset)) as handle:
+            end, _ = last_entry(handle)
+            if lines or os.fstat(handle).st_size > end:
+                _append(handle, end, b"".join(lines))
+
+    def append(self, entry: Mapping[str, Any], lines: Sequence[bytes]) -> None:
+        """Append a committed entry behind its rows, and sync; call it inside the commit section.
+
+        A commit stays committed if its entry cannot be written: that is logged, and the next commit makes up for it.
 
         Args:
             entry: its row of `audit_log`.
-            lines: its rows, as `sealed` returned them.
-            read: the lake's `read`, for what is missing.
+            lines: its rows, as they were prepared.
         """
         file = self.file(entry["dataset"])
         try:
             with _opened(file) as handle:
-                end, last = last_entry(handle)
-                if last.get("commit_key") == entry["commit_key"]:
-                    return
-                missing = range(last.get("seq", 0) + 1, entry["seq"])
-                _append(handle, end, _data(entry, lines, missing, read))
-        except (OSError, SynthError) as error:
+                _, last = last_entry(handle)
+                if last.get("seq") != entry["seq"]:
+                    size = os.fstat(handle).st_size
+                    _append(handle, size, entry_line(entry, lines_sha256(lines), is_recovered=False))
+        except OSError as error:
             _log.warning("entry %s is committed, but not in %s (%s)", entry["seq"], file, type(error).__name__)
 
+    def repair(self, entry: Mapping[str, Any], promised: str, *, form: int) -> None:
+        """Complete a commit whose process died before it could write the entry; inside the commit section.
 
-def _data(entry: Mapping[str, Any], lines: Sequence[bytes], missing: range, read: Read) -> bytes:
-    """Return the lines of an entry, after those of the entries that are missing.
+        Args:
+            entry: its row of `audit_log`.
+            promised: what the entry says is the hash of its lines.
+            form: of the entry; the rows of the first were written after the commit and may be gone, so those entries
+                come back without them, marked, and the migration writes what the tables hold.
 
-    What these carried is known no more, so the newest entry carries the tables as they are now instead.
-    """
-    if not missing:
-        return b"".join([*lines, entry_line(entry, lines_sha256(lines), is_recovered=False)])
-    here = {"dataset": entry["dataset"]}
-    lost = read("audit_log", **here, seq=list(missing)).sort("seq")
-    tables = [line for name in CARRIED for line in row_lines(name, read(name, **here), here)]
-    return b"".join(
-        [
-            *(entry_line(row, lines_sha256([]), is_recovered=True) for row in lost.iter_rows(named=True)),
-            *tables,
-            entry_line(entry, lines_sha256(tables), is_recovered=True),
-        ]
-    )
+        Raises:
+            IntegrityError: the lines at the end of the ledger are not those the entry promises.
+        """
+        file = self.file(entry["dataset"])
+        with _opened(file) as handle:
+            end, _ = last_entry(handle)
+            if form < FORMAT:
+                _append(handle, end, entry_line(entry, lines_sha256([]), is_recovered=True))
+                return
+            tail = os.pread(handle, os.fstat(handle).st_size - end, end)
+            if lines_sha256([tail]) != promised:
+                raise IntegrityError(
+                    f"entry {entry['seq']} is in the catalog, and its rows are not in the ledger",
+                    where=str(file),
+                    fix="restore the ledger from a backup that is as new as the catalog",
+                )
+            _append(handle, end + len(tail), entry_line(entry, promised, is_recovered=False))
 
 
 @contextmanager
@@ -112,7 +138,7 @@ def _opened(file: Path) -> Iterator[int]:
 
 
 def last_entry(handle: int) -> tuple[int, dict[str, Any]]:
-    """Return where the last entry line ends, and its seq and commit_key; (0, {}) without one.
+    """Return where the last entry line ends, and its seq and entry_sha256; (0, {}) without one.
 
     Reads the end of the file only: a line break inside a value is escaped, so an entry line is known by how it begins.
     """
@@ -135,7 +161,7 @@ def _last_entry_in(tail: bytes, *, is_whole: bool) -> tuple[int, dict[str, Any]]
             end = end or stop
             with suppress(orjson.JSONDecodeError, KeyError, TypeError, ValueError):
                 entry = orjson.loads(line)["entry"]
-                return end, {"seq": max(0, int(entry["seq"])), "commit_key": entry["commit_key"]}
+                return end, {"seq": max(0, int(entry["seq"])), "entry_sha256": entry["entry_sha256"]}
         stop -= len(line) + 1
     return end, {}
 

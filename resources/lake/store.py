@@ -14,13 +14,18 @@ import duckdb
 import polars as pl
 
 from resources.actor import acting_as
+from resources.journal import prefixes
+from resources.lake.chains import Chains, migration, refuse_unnamed
 from resources.lake.connection import connect, place, quoted
+from resources.lake.head_file import head_file
 from resources.lake.ledger import Ledger
+from resources.lake.signing import signer
 from resources.locks import commit_lock, holding
 from resources.objects import ObjectFiles, disk_full
 from resources.postgres import Server, catalog_server
 from synth_assets.canonical import stored_json
-from synth_assets.domain.ledger import FIRST_HEAD, entry_sha256, sealed
+from synth_assets.domain.chain import Chain
+from synth_assets.domain.ledger import FIRST_HEAD, entry_sha256, lines_sha256, sealed
 from synth_assets.domain.transactions import Change, Commit, Receipt, StoredObject, Swap
 from synth_assets.errors import RefusedError, StoppedError
 from synth_assets.tables import TABLES
@@ -42,12 +47,13 @@ class _Stream:
 class DuckLake:
     """The `Lake` port on DuckLake; one connection per instance, safe to share between threads."""
 
-    def __init__(self, home: Path, server: Server | None, actor: str) -> None:
+    def __init__(self, home: Path, server: Server | None, environ: Mapping[str, str]) -> None:
         self.home = home
         self.server = server
-        self.actor = actor
+        self.actor = acting_as(environ)
         self.objects = ObjectFiles(home / "objects")
         self.ledger = Ledger(home / "ledger")
+        self.chains = Chains(self._query, self.get, self.ledger, sign=signer(environ), kept=head_file(environ))
         self._mutex = threading.RLock()
         home.mkdir(parents=True, exist_ok=True)
         self._commit_lock = commit_lock(home, server)
@@ -88,6 +94,19 @@ class DuckLake:
                 for name in frames:
                     self._connection.unregister(name)
 
+    def _query(self, sql: str, values: Sequence[Any]) -> pl.DataFrame:
+        try:
+            return pl.DataFrame(self._connection.sql(sql, params=list(values)))
+        except duckdb.ProgrammingError:
+            raise  # a mistake of ours, not of the disk or the catalog
+        except duckdb.Error as error:
+            raise self._translated(error, "be read") from None
+
+    def chain(self, dataset: str) -> Chain:
+        """Return what the audit chain of a dataset proves; see `Lake.chain`."""
+        with self._mutex:
+            return self.chains.prove(dataset)
+
     def put(self, data: bytes, suffix: str) -> StoredObject:
         """Store payload bytes."""
         return self.objects.put(data, suffix)
@@ -103,11 +122,12 @@ class DuckLake:
         return self.objects.get(object_sha256, suffix)
 
     def payload(self, kind: str, schema: Mapping[str, pl.DataType], **equals: Any) -> pl.DataFrame:
-        """Return all Parquet payload of a kind as one frame, in the order it was stored.
+        """Return all Parquet payload of a kind as one frame, in the order it was stored; see `Lake.payload`.
 
         A column that payload of an earlier time does not have is null there.
         """
         named = self.read("objects", kind=kind, **equals).sort("stored_at", "object_sha256")
+        refuse_unnamed(self.chain(equals["dataset"]), named, kind, equals)
         parts = [pl.read_parquet(self.get(sha, ".parquet")) for sha in named["object_sha256"]]
         return pl.concat([pl.DataFrame(schema=schema), *parts], how="diagonal").select(list(schema))
 
@@ -125,14 +145,31 @@ class DuckLake:
                         raise self._translated(error, "commit") from None
 
     def _commit_once(self, commit: Commit, lines: Sequence[bytes]) -> Receipt:
-        """Apply a commit, unless its key is in the chain already."""
+        """Apply a commit, unless its key is in the chain already; entries of the first form are bound before it."""
         with self._alone():
-            done = self.read("audit_log", dataset=commit.dataset, commit_key=commit.key)
-            if done.height:
-                return Receipt(seq=done["seq"][0], entry_sha256=done["entry_sha256"][0], was_replayed=True)
-            receipt, entry = self._transact(commit)
-            self.ledger.append(entry.row(0, named=True), lines, self.read)
-            return receipt
+            chain = self.chain(commit.dataset)
+            if (done := chain.keys.get(commit.key)) is not None:
+                return Receipt(seq=done.seq, entry_sha256=done.sha256, was_replayed=True)
+            self.chains.refuse_unsigned(chain)
+            self._complete_ledger(chain)
+            if not chain.is_bound:
+                self._write(*migration(chain, self.read, self.put, prefixes(self.home, commit.dataset)))
+            return self._write(commit, lines)
+
+    def _write(self, commit: Commit, lines: Sequence[bytes]) -> Receipt:
+        """Apply a commit between its rows in the ledger and its entry there."""
+        self.ledger.prepare(commit.dataset, lines)
+        receipt, entry = self._transact(commit)
+        self.ledger.append(entry.row(0, named=True), lines)
+        return receipt
+
+    def _complete_ledger(self, chain: Chain) -> None:
+        """Write the entry of the last commit into the ledger, if its process died before it could."""
+        written, _ = self.ledger.last(chain.dataset)
+        missing = chain.entries[written:]
+        for entry in missing:
+            row = self.read("audit_log", dataset=chain.dataset, seq=entry.seq).row(0, named=True)
+            self.ledger.repair(row, str(entry.details.get("ledger_sha256", lines_sha256([]))), form=entry.form)
 
     def _transact(self, commit: Commit) -> tuple[Receipt, pl.DataFrame]:
         """Apply a commit in one transaction; a COMMIT that raised may have committed, so its entry is looked up."""
@@ -249,6 +286,7 @@ class DuckLake:
             "details": stored_json(dict(commit.details)),
         }
         hashed = entry_sha256({**entry, "entered_at": now})
+        signature = self.chains.sign(hashed) if self.chains.sign else None
         if head:
             self._connection.execute(
                 "UPDATE lake.heads SET audit_seq = ?, audit_sha256 = ? WHERE dataset = ?", [seq, hashed, commit.dataset]
@@ -256,7 +294,7 @@ class DuckLake:
         else:
             row = {"dataset": commit.dataset, "head_version": 0, "audit_seq": seq, "audit_sha256": hashed}
             self._change(Change("heads", TABLES["heads"].frame([row])))
-        frame = TABLES["audit_log"].frame([{**entry, "entry_sha256": hashed, "entered_at": now}])
+        frame = TABLES["audit_log"].frame([{**entry, "entry_sha256": hashed, "entered_at": now, "hmac": signature}])
         return Receipt(seq=seq, entry_sha256=hashed, was_replayed=False), frame
 
     def _undo(self) -> None:
@@ -290,7 +328,7 @@ def open_lake(home: Path, environ: Mapping[str, str] | None = None) -> DuckLake:
         environ: where SYNTH_CATALOG and SYNTH_ACTOR are looked up; the process's own by default.
     """
     variables = os.environ if environ is None else environ
-    return DuckLake(home, catalog_server(variables), acting_as(variables))
+    return DuckLake(home, catalog_server(variables), variables)
 
 
 def catalog_place(home: Path, environ: Mapping[str, str]) -> str:

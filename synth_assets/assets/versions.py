@@ -25,6 +25,9 @@ class ReleaseConfig(dg.Config):
     """What a person may say of a release; it is kept in the audit for ever."""
 
     reason: str = Field(default="", description="Why; without anything about a person, since it cannot be erased.")
+    as_judged: bool = Field(
+        default=False, description="Let batches enter by the thresholds of their time; give the reason above."
+    )
 
 
 def version_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
@@ -57,7 +60,12 @@ def version_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         protected = tuple(real_data.protected(recipe).rows["text"])
         with cutting(lake.home, recipe.dataset):
             finished = versions.release(
-                work, lake.home / "releases", reason=config.reason, actor=lake.actor, protected=protected
+                work,
+                lake.home / "releases",
+                reason=config.reason,
+                actor=lake.actor,
+                protected=protected,
+                as_judged=config.as_judged,
             )
         yield from report(finished)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from synth_assets.checks.proof import counted, proven, proven_state, stage_commits
 from synth_assets.domain.drafting import TEXTS_SCHEMA
 from synth_assets.domain.parsing import readable
 from synth_assets.domain.standing import standing
@@ -70,20 +71,24 @@ class Evidence:
 
 
 def read_evidence(lake: Lake, model: RecipeModel, batch: str, *, protected: tuple[str, ...]) -> Evidence:
-    """Return what the lake holds about a batch."""
+    """Return what the lake holds about a batch, every row proven.
+
+    Raises:
+        IntegrityError: a row is not what its audit entry bound.
+    """
     dataset = model.dataset
     here = {"dataset": dataset, "batch": batch}
     return Evidence(
         model=model,
-        batch=lake.read("batches", **here).row(0, named=True),
-        templates=lake.read("prompt_templates", dataset=dataset),
-        requests=lake.read("requests", **here),
-        generations=lake.read("generations", **here),
-        samples=lake.read("samples", **here),
-        assessments=lake.read("assessments", **here),
-        tags=lake.read("tags", **here),
-        decisions=lake.read("decisions", **here),
-        examples=lake.read("training_examples", **here),
+        batch=proven_batch(lake, **here),
+        templates=proven(lake, "prompt_templates", dataset=dataset),
+        requests=proven(lake, "requests", **here),
+        generations=proven(lake, "generations", **here),
+        samples=proven(lake, "samples", **here),
+        assessments=proven(lake, "assessments", **here),
+        tags=proven(lake, "tags", **here),
+        decisions=proven(lake, "decisions", **here),
+        examples=proven(lake, "training_examples", **here),
         texts=texts_of(lake, **here),
         earlier=earlier_accepted(lake, dataset, before=batch),
         protected=protected,
@@ -95,12 +100,20 @@ def read_generated(lake: Lake, model: RecipeModel, batch: str) -> Evidence:
     here = {"dataset": model.dataset, "batch": batch}
     return Evidence(
         model=model,
-        batch=lake.read("batches", **here).row(0, named=True),
-        templates=lake.read("prompt_templates", dataset=model.dataset),
-        requests=lake.read("requests", **here),
-        generations=lake.read("generations", **here),
-        samples=lake.read("samples", **here),
+        batch=proven_batch(lake, **here),
+        templates=proven(lake, "prompt_templates", dataset=model.dataset),
+        requests=proven(lake, "requests", **here),
+        generations=proven(lake, "generations", **here),
+        samples=proven(lake, "samples", **here),
     )
+
+
+def proven_batch(lake: Lake, dataset: str, batch: str) -> dict[str, Any]:
+    """Return a batch's row of `batches`, as its entries made it; the claim made sure there is one."""
+    row = proven_state(lake, "batches", dataset=dataset, batch=batch)
+    if row is None:
+        raise LookupError(f"{dataset} {batch} was never claimed")
+    return row
 
 
 def texts_of(lake: Lake, **equals: Any) -> pl.DataFrame:
@@ -121,8 +134,8 @@ def fields_of(lake: Lake, **equals: Any) -> pl.DataFrame:
 
 def earlier_accepted(lake: Lake, dataset: str, *, before: str) -> pl.DataFrame:
     """Return the accepted samples of other batches as `EARLIER_SCHEMA`, in a stable order."""
-    decisions = lake.read("decisions", dataset=dataset, decision=str(Decision.ACCEPTED)).filter(
-        pl.col("batch") != before
+    decisions = counted(lake, "decisions", dataset).filter(
+        (pl.col("decision") == Decision.ACCEPTED) & (pl.col("batch") != before)
     )
     if decisions.is_empty():
         return pl.DataFrame(schema=EARLIER_SCHEMA)
@@ -136,5 +149,5 @@ def earlier_accepted(lake: Lake, dataset: str, *, before: str) -> pl.DataFrame:
 
 
 def _green(lake: Lake, dataset: str) -> list[str]:
-    commits = lake.read("stage_commits", dataset=dataset).partition_by("partition", as_dict=True)
+    commits = stage_commits(lake, dataset).partition_by("partition", as_dict=True)
     return [str(key[0]) for key, rows in commits.items() if standing(rows).is_green]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import pandera.polars as pa
 import polars as pl
@@ -19,12 +20,15 @@ from synth_assets.domain.planning import owed
 from synth_assets.domain.scoring.copies import contamination
 from synth_assets.domain.scoring.pii import find_pii
 from synth_assets.domain.standing import accepted_by_label
-from synth_assets.recipe.model import Rule
+from synth_assets.recipe.model import RecipeModel, Rule
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import OURS, Assessment, Decision, Outcome, RejectReason, Stage
 
 SHINGLE_WIDTH = 3
 """Words per shingle in duplicate gates, as in the scorers."""
+
+FOREIGN = 0.5
+"""Share of shingles a training text may have in common with a protected row where the recipe does not say."""
 
 TEMPLATE = ("prompt_name", "prompt_version", "template_sha256")
 
@@ -36,6 +40,7 @@ class Gate:
     Attributes:
         reads_other_batches: its verdict depends on what other batches held at that time, so it cannot be derived again.
         is_rate: it compares what came out with what was planned, so ingested samples are only measured by it.
+        rule: the threshold a recipe has for it; none where it has none.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Gate:
     ask: Callable[[Evidence], Verdict]
     reads_other_batches: bool = False
     is_rate: bool = False
+    rule: Callable[[RecipeModel], Rule | None] | None = None
 
 
 def within(rule: Rule) -> list[pa.Check]:
@@ -56,9 +62,15 @@ def _one_number(gate: str, name: str, value: float, rule: Rule, facts: dict[str,
     frame = pl.DataFrame({"measure": [name], name: [float(value)]})
     bounds = {"min": rule.min, "max": rule.max, "because": rule.because}
     schema = pa.DataFrameSchema({name: pa.Column(pl.Float64, within(rule))})
-    return judged(
+    verdict = judged(
         gate, frame, schema, id_column="measure", facts={name: round(float(value), 4), **facts, "threshold": bounds}
     )
+    return _measured(verdict, float(value), rule)
+
+
+def _measured(verdict: Verdict, value: float | None, rule: Rule) -> Verdict:
+    """Add the number a verdict rests on, and the threshold it was held against."""
+    return replace(verdict, value=value, least=rule.min, most=rule.max)
 
 
 def _contract(gate: str, tables: dict[str, pl.DataFrame]) -> Verdict:
@@ -153,7 +165,7 @@ def answered_share(evidence: Evidence) -> Verdict:
         evidence.model.gates.answered_share,
         facts,
     )
-    return Verdict(verdict.gate, passed=verdict.passed and unsent == 0, facts=verdict.facts)
+    return replace(verdict, passed=verdict.passed and unsent == 0)
 
 
 def within_budget(evidence: Evidence) -> Verdict:
@@ -270,7 +282,8 @@ def labels_are_balanced(evidence: Evidence) -> Verdict:
     rows = [{"label": name, "deviation": abs(counts.get(name, 0) / total - share)} for name, share in wanted.items()]
     schema = pa.DataFrameSchema({"deviation": pa.Column(pl.Float64, within(rule))})
     facts = {"accepted": {name: counts.get(name, 0) for name in wanted}, "threshold": rule.model_dump()}
-    return judged("label_balance", pl.DataFrame(rows), schema, id_column="label", facts=facts, at_least=len(wanted))
+    verdict = judged("label_balance", pl.DataFrame(rows), schema, id_column="label", facts=facts, at_least=len(wanted))
+    return _measured(verdict, max(row["deviation"] for row in rows), rule)
 
 
 def distributions_are_stable(evidence: Evidence) -> Verdict:
@@ -281,7 +294,8 @@ def distributions_are_stable(evidence: Evidence) -> Verdict:
     frame = pl.DataFrame({"measure": list(between), "distance": list(between.values())})
     schema = pa.DataFrameSchema({"distance": pa.Column(pl.Float64, within(rule))})
     facts = {"compared_with": before.height, **{name: round(value, 4) for name, value in between.items()}}
-    return judged("drift", frame, schema, id_column="measure", facts={**facts, "threshold": rule.model_dump()})
+    verdict = judged("drift", frame, schema, id_column="measure", facts={**facts, "threshold": rule.model_dump()})
+    return _measured(verdict, max(between.values(), default=None), rule)
 
 
 def _accepted_texts(evidence: Evidence) -> pl.DataFrame:
@@ -303,13 +317,14 @@ def no_pii(evidence: Evidence) -> Verdict:
 
 def no_contamination(evidence: Evidence) -> Verdict:
     """No accepted text resembles a row of the test or validation sets."""
-    limit = _upper(evidence, Assessment.CONTAMINATION)
+    limit = contamination_at_most(evidence.model)
     accepted = _accepted_texts(evidence)
     found = contamination(accepted["text"].fill_null("").to_list(), list(evidence.protected))
     frame = accepted.select("sample_id").with_columns(found["value"].alias("resemblance"))
     schema = pa.DataFrameSchema({"resemblance": pa.Column(pl.Float64, pa.Check.le(limit))})
     facts = {"compared_with": len(evidence.protected), "resemblance_at_most": limit}
-    return judged("no_contamination", frame, schema, id_column="sample_id", facts=facts)
+    verdict = judged("no_contamination", frame, schema, id_column="sample_id", facts=facts)
+    return replace(verdict, value=frame["resemblance"].max(), most=limit)
 
 
 def no_duplicates(evidence: Evidence) -> Verdict:
@@ -339,6 +354,12 @@ def splits_are_apart(evidence: Evidence) -> Verdict:
     )
 
 
+def contamination_at_most(model: RecipeModel) -> float:
+    """The resemblance to a protected row up to which a text may be trained on: the recipe's rule, or `FOREIGN`."""
+    rule = model.rules.get(Assessment.CONTAMINATION)
+    return FOREIGN if rule is None or rule.max is None else rule.max
+
+
 def _upper(evidence: Evidence, name: Assessment) -> float:
     """The resemblance from which two texts count as the same; 1.0 if the recipe has no such rule."""
     rule = evidence.model.rules.get(name)
@@ -350,7 +371,7 @@ def _above(limit: float) -> float:
     return min(math.nextafter(limit, math.inf), 1.0)
 
 
-def _gate(name: str, ask: Callable[[Evidence], Verdict], **kind: bool) -> Gate:
+def _gate(name: str, ask: Callable[[Evidence], Verdict], **kind: Any) -> Gate:
     return Gate(name, (ask.__doc__ or "").strip().splitlines()[0], ask, **kind)
 
 
@@ -358,23 +379,23 @@ GATES: dict[Stage, tuple[Gate, ...]] = {
     Stage.GENERATED: (
         _gate("contract", generated_contract),
         _gate("provenance_complete", provenance_complete),
-        _gate("provenance_known", provenance_is_known),
+        _gate("provenance_known", provenance_is_known, rule=lambda model: model.gates.unknown_provenance),
         _gate("first_sum", every_request_has_one_outcome),
-        _gate("answered_share", answered_share, is_rate=True),
+        _gate("answered_share", answered_share, is_rate=True, rule=lambda model: model.gates.answered_share),
         _gate("budget", within_budget),
     ),
     Stage.SCORED: (_gate("contract", scored_contract), _gate("every_sample_is_assessed", every_sample_is_assessed)),
     Stage.CURATED: (
         _gate("contract", curated_contract),
         _gate("second_sum", every_sample_has_one_decision),
-        _gate("acceptance_share", acceptance_share, is_rate=True),
+        _gate("acceptance_share", acceptance_share, is_rate=True, rule=lambda model: model.gates.acceptance_share),
         _gate("minimum_count", promise_is_kept),
-        _gate("label_balance", labels_are_balanced, is_rate=True),
-        _gate("drift", distributions_are_stable, reads_other_batches=True),
+        _gate("label_balance", labels_are_balanced, is_rate=True, rule=lambda model: model.gates.label_deviation),
+        _gate("drift", distributions_are_stable, reads_other_batches=True, rule=lambda model: model.gates.drift),
     ),
     Stage.TRAINING_READY: (
         _gate("no_pii", no_pii),
-        _gate("no_contamination", no_contamination),
+        _gate("no_contamination", no_contamination, rule=lambda model: model.rules.get(Assessment.CONTAMINATION)),
         _gate("no_duplicates", no_duplicates),
         _gate("splits_are_apart", splits_are_apart),
     ),
@@ -392,6 +413,30 @@ def _asked(gate: Gate, evidence: Evidence) -> Verdict:
     if not (gate.is_rate and evidence.is_ingested):
         return verdict
     return replace(verdict, passed=True, facts={**verdict.facts, "not_judged": "nothing was planned for these samples"})
+
+
+def would_fail(verdicts: pl.DataFrame, model: RecipeModel, *, is_ingested: bool) -> list[dict[str, Any]]:
+    """Return stored numbers that a recipe's thresholds would not admit, though those of their time did.
+
+    Args:
+        verdicts: rows of `verdicts`.
+        model: the recipe that judges now.
+        is_ingested: whether the samples were made elsewhere, so that no rate is judged.
+
+    Returns:
+        One mapping each: stage, gate, value, then (the threshold of the time) and now, both as ``[least, most]``.
+    """
+    found = []
+    for row in verdicts.drop_nulls("value").sort("stage", "gate").iter_rows(named=True):
+        gate = next((each for each in GATES.get(Stage(row["stage"]), ()) if each.name == row["gate"]), None)
+        is_judged = gate is not None and gate.rule is not None and not (gate.is_rate and is_ingested)
+        rule = gate.rule(model) if is_judged else None
+        if rule is None or not row["passed"]:
+            continue
+        if not rule.admits(row["value"]):
+            bounds = {"then": [row["least"], row["most"]], "now": [rule.min, rule.max]}
+            found.append({"stage": row["stage"], "gate": row["gate"], "value": row["value"], **bounds})
+    return found
 
 
 def all_passed(verdicts: Sequence[Verdict]) -> bool:

@@ -20,12 +20,19 @@ class Verdict:
     Attributes:
         facts: counts, shares and capped ids; never sample text.
         is_blocking: whether a failure stops the chain.
+        value: the one number that was held against a threshold; None where there is none.
+        least, most: the threshold, both ends admitted; None where that side is open.
+        version: of the gate: raised when it measures something else.
     """
 
     gate: str
     passed: bool
     facts: dict[str, Any] = field(default_factory=dict)
     is_blocking: bool = True
+    value: float | None = None
+    least: float | None = None
+    most: float | None = None
+    version: int = 1
 
 
 def prepare() -> None:

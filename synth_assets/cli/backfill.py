@@ -3,6 +3,7 @@
 import click
 
 from synth_assets.assets.partitions import batches_of
+from synth_assets.checks.proof import stage_commits
 from synth_assets.cli.batches import batch_key, run_batch
 from synth_assets.cli.output import as_json, print_json, print_table
 from synth_assets.cli.project import Project
@@ -64,7 +65,7 @@ def missed(project: Project, recipe: Recipe, *, first: str, last: str | None) ->
     start, end = (keys.index(batch_key(recipe, given, option=option)) for option, given in ends)
     if start > end:
         raise UsageError(f"{keys[start]} lies after {keys[end]}", where="--from and --to", fix="swap them")
-    commits = project.lake.read("stage_commits", dataset=recipe.dataset, partition=keys[start : end + 1])
+    commits = stage_commits(project.lake, recipe.dataset)
     by_batch = {key[0]: rows for key, rows in commits.partition_by("partition", as_dict=True).items()}
     nothing = commits.clear()
     return [key for key in keys[start : end + 1] if not standing(by_batch.get(key, nothing)).is_green]

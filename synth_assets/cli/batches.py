@@ -7,12 +7,13 @@ import dagster as dg
 
 from resources.claims import Claims
 from synth_assets.assets.partitions import batch_job, batches_of
+from synth_assets.checks.proof import standing_of
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, counted, print_json, print_table, say
 from synth_assets.cli.preview import show_preview
 from synth_assets.cli.progress import ProgressBar
 from synth_assets.cli.project import Project
-from synth_assets.domain.standing import PROMISE_KEPT, standing
+from synth_assets.domain.standing import PROMISE_KEPT
 from synth_assets.domain.transactions import Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError, UsageError
 from synth_assets.recipe import Recipe
@@ -129,7 +130,7 @@ def _until_kept(
         ran = run_job(project, instance, batch_job(recipe.dataset), recipe=recipe, partition=batch, config=config)
         if ran.error is not None:
             return ran.error
-        where = standing(project.lake.read("stage_commits", dataset=recipe.dataset, partition=batch))
+        where = standing_of(project.lake, recipe.dataset, batch)
         if where.is_green:
             return None
         prospect = next_attempt(project.lake, recipe, batch)

@@ -8,12 +8,12 @@ from resources.claims import Claims
 from resources.drops import read_drop
 from synth_assets.assets.partitions import batch_job, batches_of
 from synth_assets.canonical import sha256
+from synth_assets.checks.proof import standing_of
 from synth_assets.cli.batches import batch_key, print_funnel
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, print_json
 from synth_assets.cli.project import Project
 from synth_assets.domain.ingestion import NAME, Origin
-from synth_assets.domain.standing import standing
 from synth_assets.errors import RefusedError, StoppedError, UsageError
 from synth_assets.recipe import Recipe
 from synth_assets.reports.funnel import funnel
@@ -67,7 +67,7 @@ def ingest(
         print_json(facts)
     else:
         print_funnel(facts)
-    if not standing(project.lake.read("stage_commits", dataset=dataset, partition=key)).is_green:
+    if not standing_of(project.lake, dataset, key).is_green:
         red = ", ".join(f"{stage}.{gate}" for stage, gate, _ in ran.failed_checks)
         raise StoppedError(
             f"{dataset} {key} is red at {red}",

@@ -7,6 +7,7 @@ import dagster as dg
 
 from resources.orphans import end_orphans
 from synth_assets.assets.partitions import key_of, model_job, version_job, versions_name
+from synth_assets.checks.proof import stage_commits
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, counted, print_json, print_table, say
 from synth_assets.cli.project import Project
@@ -18,7 +19,7 @@ from synth_assets.reports.releases import version_number
 from synth_assets.stages.versions import head_of, pending
 from synth_assets.vocabulary import Stage
 
-CONTRADICTIONS = frozenset({"digest", "manifest", "counts", "verdicts_rederived"})
+CONTRADICTIONS = frozenset({"digest", "manifest", "counts", "content", "verdicts_proven"})
 """Gates of a version that fail only when what is stored contradicts itself."""
 
 
@@ -134,7 +135,7 @@ def train_version(project: Project, recipe: Recipe, key: str) -> dict[str, Any]:
         raise ran.error
     if not ran.success:
         raise red_gates(dataset, key, ran.failed_checks)
-    commits = latest(project.lake.read("stage_commits", dataset=dataset, partition=key))
+    commits = latest(stage_commits(project.lake, dataset, key))
     run = commits[Stage.MODEL_RUN]["output_digest"]
     row = project.lake.read("model_runs", model_run_id=run).row(0, named=True)
     evaluations = project.lake.read("evaluations", model_run_id=run).sort("metric", "value", descending=[False, True])

@@ -43,6 +43,8 @@ def dataset_card(
     funnel: Mapping[str, int],
     *,
     left_out: Mapping[str, str],
+    behind: Mapping[str, str],
+    as_judged: Mapping[str, str],
     splits: Sequence[str],
 ) -> str:
     """Return the card as Markdown; the same facts give the same bytes, and no sample text is in it.
@@ -52,9 +54,12 @@ def dataset_card(
         meta: the release's `meta.json`.
         funnel: count by step, in order.
         left_out: the stage that holds a batch back, by batch.
+        behind: the stage that holds the newer revision of a batch back, by batch.
+        as_judged: what today's rules would say of batches that were judged by earlier ones.
         splits: parts of the data that have a file.
     """
-    return "\n".join([*_front_matter(model, meta, splits), "", *_body(model, meta, funnel, left_out)]) + "\n"
+    notes = {"left out": left_out, "behind": behind, "as judged": as_judged}
+    return "\n".join([*_front_matter(model, meta, splits), "", *_body(model, meta, funnel, notes)]) + "\n"
 
 
 def escaped(text: str) -> str:
@@ -83,7 +88,7 @@ def _front_matter(model: RecipeModel, meta: Mapping[str, Any], splits: Sequence[
 
 
 def _body(
-    model: RecipeModel, meta: Mapping[str, Any], funnel: Mapping[str, int], left_out: Mapping[str, str]
+    model: RecipeModel, meta: Mapping[str, Any], funnel: Mapping[str, int], notes: Mapping[str, Mapping[str, str]]
 ) -> list[str]:
     facts = {
         "samples": str(meta["num_samples"]),
@@ -95,12 +100,20 @@ def _body(
         "last batch": meta["date"],
         "digest": f"`{meta['digest']}`",
     }
-    held = [f"- batch {batch}: held back at {stage}" for batch, stage in sorted(left_out.items())]
+    held = [
+        *[f"- batch {batch}: held back at {stage}" for batch, stage in sorted(notes["left out"].items())],
+        *[
+            f"- batch {batch} is inside as it was last green: what came since is held back at {stage}"
+            for batch, stage in sorted(notes["behind"].items())
+        ],
+    ]
+    earlier = [f"- batch {batch}: {escaped(said)}" for batch, said in sorted(notes["as judged"].items())]
     return [
         *opening(model, meta["version"], facts, writers=meta["generator"]),
         *section("From request to sample", table(("step", "count"), funnel.items())),
         *judging(model),
         *_tags(model, meta["tag_counts"]),
+        *(section("Inside by the rules of their time", earlier) if earlier else []),
         *(section("Left out", held) if held else []),
     ]
 

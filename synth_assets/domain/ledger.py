@@ -13,6 +13,7 @@ import orjson
 import polars as pl
 
 from synth_assets.canonical import digest
+from synth_assets.domain.binding import bindings
 from synth_assets.domain.transactions import Commit
 
 FIRST_HEAD = "0" * 64
@@ -21,6 +22,9 @@ FIRST_HEAD = "0" * 64
 CARRIED = ("decisions", "version_members", "dataset_aliases")
 """Tables whose every change is in the ledger: who decided what cannot be computed anew from payload and releases."""
 
+UNHASHED = frozenset({"entry_sha256", "hmac"})
+"""Fields of an entry that say something of its hash, and so are no part of it."""
+
 ROWS_PER_LINE = 10_000
 ENTRY = b'{"entry":'
 """How an entry line begins; a line of rows begins otherwise."""
@@ -28,19 +32,22 @@ ENTRY = b'{"entry":'
 
 def entry_sha256(entry: Mapping[str, Any]) -> str:
     """Return the hash of an audit entry: sha256 of the canonical JSON of all its other fields, as 64 hex digits."""
-    told = {name: value for name, value in entry.items() if name != "entry_sha256"}
+    told = {name: value for name, value in entry.items() if name not in UNHASHED}
     return digest({**told, "entered_at": entry["entered_at"].isoformat()})
 
 
 def sealed(commit: Commit) -> tuple[Commit, list[bytes]]:
-    """Return a commit whose audit details name its payload and the ledger lines of its rows, and these lines.
+    """Return a commit whose audit details bind all it writes, and the ledger lines of its carried rows.
 
-    So the hash of the audit entry covers every carried row and every payload file of its transaction.
+    So the hash of the audit entry covers every row, every value that is set and every payload file of its transaction,
+    with what that file is.
     """
     lines = [*_rows_of(commit), *_swaps_of(commit)]
-    details = dict(commit.details)
+    details = {**commit.details, **bindings(commit.changes, commit.swaps)}
     if commit.payload:
         details["objects"] = sorted({stored.sha256 + stored.suffix for _, _, stored in commit.payload})
+        named = {(kind, batch, stored.sha256 + stored.suffix) for kind, batch, stored in commit.payload}
+        details["payload"] = [list(each) for each in sorted(named, key=str)]
     if lines:
         details["ledger_sha256"] = lines_sha256(lines)
     return replace(commit, details=details), lines
@@ -74,7 +81,8 @@ def entry_line(entry: Mapping[str, Any], rows_sha256: str, *, is_recovered: bool
         rows_sha256: hash of the lines before it that belong to it.
         is_recovered: whether it was written later, from the catalog; its rows are then what the tables held by then.
     """
-    told = {**entry, "entered_at": entry["entered_at"].isoformat()}
+    told = {name: value for name, value in entry.items() if name != "hmac" or value is not None}
+    told["entered_at"] = entry["entered_at"].isoformat()
     return _line({"entry": told, "is_recovered": is_recovered, "rows_sha256": rows_sha256})
 
 

@@ -1,8 +1,9 @@
 """The files of a release: a pure function of what the version holds, so equal versions give equal bytes."""
 
+import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 
 from synth_assets.canonical import sha256
 from synth_assets.domain.cards import dataset_card, writer
+from synth_assets.domain.ids import content_sha256
 from synth_assets.domain.parsing import Fields
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.recipe.tasks import MESSAGES, TASKS
@@ -25,22 +27,16 @@ INDENTED = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLIN
 
 
 @dataclass(frozen=True)
-class Contents:
-    """Everything a release is made of.
+class Parts:
+    """What the lines of a batch are made of.
 
     Attributes:
-        members: of the version, columns of `versioning.MEMBER`.
-        samples, requests, generations, decisions, assessments, tags: rows of those tables for the members.
-        texts: the members' fields, columns sample_id, field, text.
-        verdicts: the verdicts of every batch inside, rows of `verdicts`.
-        batches_left_out: batches that are not green, with the stage that holds each back.
-        cost_usd: of all generations of the batches inside; None if any price is unknown.
+        members: of the batch, columns of `versioning.MEMBER`.
+        samples, requests, generations, decisions, assessments, tags: rows of those tables; of the last three and the
+            texts only the members' are looked at.
+        texts: fields, columns sample_id, field, text.
     """
 
-    model: RecipeModel
-    version: int
-    parent_version: int | None
-    digest: str
     members: pl.DataFrame
     samples: pl.DataFrame
     requests: pl.DataFrame
@@ -49,9 +45,34 @@ class Contents:
     assessments: pl.DataFrame
     tags: pl.DataFrame
     texts: pl.DataFrame
-    verdicts: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything a release is made of.
+
+    Attributes:
+        lines: of `samples.jsonl`, in its order: by batch, and inside one by attempt and ordinal.
+        batches: of every batch inside, by name: ``requested, answered, parsed, accepted`` and ``cost_usd``, which is
+            None if any price is unknown, with the recipe it was judged by.
+        verdicts: of every batch inside: batch, stage, gate and passed.
+        batches_left_out: batches that were never green, with the stage that holds each back.
+        batches_behind: batches inside whose newer revision is red, with that stage.
+        as_judged: batches that go in by the rules of their time, with what today's would say.
+        diff: difference from the version before; None for the first.
+    """
+
+    model: RecipeModel
+    version: int
+    parent_version: int | None
+    digest: str
+    lines: Sequence[bytes]
+    batches: Mapping[str, Mapping[str, Any]]
+    verdicts: Sequence[Mapping[str, Any]]
     batches_left_out: Mapping[str, str]
-    cost_usd: float | None
+    batches_behind: Mapping[str, str] = field(default_factory=dict)
+    as_judged: Mapping[str, str] = field(default_factory=dict)
+    diff: Mapping[str, Any] | None = None
 
 
 def release_files(contents: Contents) -> dict[str, bytes]:
@@ -59,16 +80,24 @@ def release_files(contents: Contents) -> dict[str, bytes]:
 
     `manifest.json` holds sha256 and size of every other file; its own hash goes into the audit.
     """
-    rows = sample_rows(contents)
+    rows = [orjson.loads(line) for line in contents.lines]
     meta = _meta(contents, rows)
     splits = sorted({row["split"] for row in rows})
     files = {
-        "samples.jsonl": b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows),
+        "samples.jsonl": b"".join(contents.lines),
         "meta.json": orjson.dumps(meta, option=INDENTED),
         "README.md": dataset_card(
-            contents.model, meta, _funnel(contents), left_out=contents.batches_left_out, splits=splits
+            contents.model,
+            meta,
+            _funnel(contents),
+            left_out=contents.batches_left_out,
+            behind=contents.batches_behind,
+            as_judged=contents.as_judged,
+            splits=splits,
         ).encode(),
     }
+    if contents.diff is not None:
+        files["diff.json"] = orjson.dumps(contents.diff, option=INDENTED)
     for split in splits:
         mine = [row for row in rows if row["split"] == split]
         files[f"data/{split}.parquet"] = _parquet(
@@ -78,9 +107,26 @@ def release_files(contents: Contents) -> dict[str, bytes]:
     return files
 
 
-def sample_rows(contents: Contents) -> list[dict[str, Any]]:
+def sample_lines(parts: Parts) -> list[bytes]:
+    """Return one line of `samples.jsonl` per member, by batch, attempt, ordinal and position."""
+    return [orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in sample_rows(parts)]
+
+
+def told_content(line: Mapping[str, Any]) -> str:
+    """Return what the `content_sha256` of a line must be: computed anew from its fields and label."""
+    return content_sha256(told_fields(line), line["label"])
+
+
+def told_fields(line: Mapping[str, Any]) -> Fields:
+    """Return the fields of a line as texts, as samples have them."""
+    return {
+        name: orjson.dumps(value).decode() if name == MESSAGES else str(value) for name, value in line["fields"].items()
+    }
+
+
+def sample_rows(parts: Parts) -> list[dict[str, Any]]:
     """Return one mapping per member in the order of `samples.jsonl`: by batch, attempt, ordinal."""
-    requested = contents.requests.select(
+    requested = parts.requests.select(
         "request_id",
         "prompt_name",
         "prompt_version",
@@ -91,16 +137,16 @@ def sample_rows(contents: Contents) -> list[dict[str, Any]]:
         "generation_params",
         "axes",
     )
-    answered = contents.generations.select("request_id", "generated_at", "written_by")
+    answered = parts.generations.select("request_id", "generated_at", "written_by")
     joined = (
-        contents.members.select("sample_id", "split")
-        .join(contents.samples, on="sample_id")
+        parts.members.select("sample_id", "split")
+        .join(parts.samples, on="sample_id")
         .join(requested, on="request_id")
         .join(answered, on="request_id")
-        .join(contents.decisions.select("sample_id", "quality_score"), on="sample_id")
+        .join(parts.decisions.select("sample_id", "quality_score"), on="sample_id")
         .sort("batch", "attempt", "ordinal", "position")
     )
-    values, tags, fields = _assessments(contents.assessments), _tags(contents.tags), _fields(contents.texts)
+    values, tags, fields = _assessments(parts.assessments), _tags(parts.tags), _fields(parts.texts)
     return [
         _row(
             row,
@@ -114,8 +160,8 @@ def sample_rows(contents: Contents) -> list[dict[str, Any]]:
 
 def _fields(texts: pl.DataFrame) -> dict[str, Fields]:
     found: dict[str, Fields] = {}
-    for sample, field, text in texts.select("sample_id", "field", "text").iter_rows():
-        found.setdefault(sample, {})[field] = text
+    for sample, name, text in texts.select("sample_id", "field", "text").iter_rows():
+        found.setdefault(sample, {})[name] = text
     return found
 
 
@@ -188,8 +234,13 @@ def _meta(contents: Contents, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "parent_version": None if contents.parent_version is None else f"v{contents.parent_version}",
         "label_counts": {label: labels.count(label) for label in [*contents.model.labels, *former]},
         "tag_counts": _tag_counts(rows),
-        "cost_usd": contents.cost_usd,
+        "cost_usd": _cost(contents.batches),
     }
+
+
+def _cost(batches: Mapping[str, Mapping[str, Any]]) -> float | None:
+    costs = [facts["cost_usd"] for facts in batches.values()]
+    return None if None in costs else math.fsum(costs)
 
 
 def _tag_counts(rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
@@ -201,11 +252,9 @@ def _tag_counts(rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
 
 
 def _funnel(contents: Contents) -> dict[str, int]:
-    return {
-        "requested": contents.requests.height,
-        "answered": contents.generations.filter(pl.col("outcome") == "answered").height,
-        "parsed": contents.samples.height,
-        "accepted": contents.members.height,
+    steps = ("requested", "answered", "parsed")
+    return {step: sum(facts[step] for facts in contents.batches.values()) for step in steps} | {
+        "accepted": len(contents.lines)
     }
 
 
@@ -232,16 +281,15 @@ def _parquet(rows: list[dict[str, Any]], *, task_type: str, tags: list[str]) -> 
 
 
 def _manifest(contents: Contents, meta: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
-    latest = contents.verdicts.sort("partition", "stage", "gate")
     return {
         "dataset": contents.model.dataset,
         "version": meta["version"],
         "digest": contents.digest,
         "counts": {"samples": meta["num_samples"], "labels": meta["label_counts"]},
         "files": {name: {"sha256": sha256(data), "bytes": len(data)} for name, data in sorted(files.items())},
-        "verdicts": [
-            {"batch": row["partition"], "stage": row["stage"], "gate": row["gate"], "passed": row["passed"]}
-            for row in latest.iter_rows(named=True)
-        ],
+        "verdicts": sorted(contents.verdicts, key=lambda row: (row["batch"], row["stage"], row["gate"])),
+        "batches": {name: dict(facts) for name, facts in sorted(contents.batches.items())},
         "batches_left_out": dict(sorted(contents.batches_left_out.items())),
+        "batches_behind": dict(sorted(contents.batches_behind.items())),
+        "as_judged": dict(sorted(contents.as_judged.items())),
     }

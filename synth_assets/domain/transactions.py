@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
+
+if TYPE_CHECKING:  # what a chain says is told in terms of this module
+    from synth_assets.domain.chain import Chain
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,13 @@ class Lake(Protocol):
 
     def read(self, table: str, **equals: Any) -> pl.DataFrame:
         """Return the rows of a table whose columns equal the given values (a list means any of), typed by contract."""
+
+    def chain(self, dataset: str) -> "Chain":
+        """Return what the audit chain of a dataset proves, up to its present head; do not change it.
+
+        Raises:
+            IntegrityError: the chain is broken, or its head, its ledger or a head kept outside says otherwise.
+        """
 
     def commit(self, commit: Commit) -> Receipt:
         """Apply all changes or none, and add one entry to the audit chain.

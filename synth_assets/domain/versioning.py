@@ -1,5 +1,6 @@
 """What a version contains and what changed: membership as intervals, cut one after the other."""
 
+import re
 from dataclasses import dataclass
 
 import polars as pl
@@ -31,6 +32,16 @@ class Cut:
     def is_empty(self) -> bool:
         """Whether the next version would equal the head."""
         return self.added.is_empty() and self.removed.is_empty()
+
+
+def number_of(key: str) -> int:
+    """Return the number of a version's key: v and ASCII digits without leading zero; -1 for any other spelling.
+
+    Example:
+        >>> number_of("v12"), number_of("12"), number_of("v02"), number_of("v0")
+        (12, -1, -1, -1)
+    """
+    return int(key[1:]) if re.fullmatch("v[1-9][0-9]{0,8}", key, re.ASCII) else -1
 
 
 def members_of(intervals: pl.DataFrame, version: int) -> pl.DataFrame:

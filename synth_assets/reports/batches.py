@@ -5,12 +5,14 @@ from typing import Any
 import orjson
 import polars as pl
 
+from synth_assets.checks.proof import proven, stage_commits
 from synth_assets.domain.batch_card import BatchCard, batch_card
-from synth_assets.domain.comparison import BatchRows, previous_green
+from synth_assets.domain.comparison import previous_green
 from synth_assets.domain.history import Revision, revisions
 from synth_assets.domain.standing import State, standing
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.model import RecipeModel
+from synth_assets.stages.revisions import rows_of
 from synth_assets.vocabulary import Stage
 
 
@@ -18,14 +20,15 @@ def history_of(lake: Lake, dataset: str, batch: str) -> list[Revision]:
     """Return the revisions of a batch, oldest first."""
     here = {"dataset": dataset, "partition": batch}
     promised = lake.read("batches", dataset=dataset, batch=batch)["promised"]
-    return revisions(
-        lake.read("stage_commits", **here), lake.read("verdicts", **here), is_ingested=promised.to_list() == [0]
-    )
+    return revisions(stage_commits(lake, **here), lake.read("verdicts", **here), is_ingested=promised.to_list() == [0])
 
 
 def card_of(lake: Lake, dataset: str, batch: str) -> str:
     """Return the card of a batch of which at least one stage has finished, as Markdown."""
-    commits = lake.read("stage_commits", dataset=dataset)
+    commits = stage_commits(lake, dataset)
+    kept = _kept_card(lake, commits, dataset, batch)
+    if kept is not None:
+        return kept
     previous = previous_green(_of_batches(lake, commits, dataset), batch)
     return batch_card(
         BatchCard(
@@ -38,19 +41,14 @@ def card_of(lake: Lake, dataset: str, batch: str) -> str:
     )
 
 
-def rows_of(lake: Lake, dataset: str, batch: str) -> BatchRows:
-    """Return what the lake holds about a batch."""
-
-    def read(table: str) -> pl.DataFrame:
-        return lake.read(table, dataset=dataset, batch=batch)
-
-    return BatchRows(
-        requests=read("requests"),
-        generations=read("generations"),
-        samples=read("samples"),
-        assessments=read("assessments"),
-        decisions=read("decisions"),
-    )
+def _kept_card(lake: Lake, commits: pl.DataFrame, dataset: str, batch: str) -> str | None:
+    """Return the card that was kept when the batch became green, if it is green as it was then."""
+    entry = lake.chain(dataset).latest(Stage.TRAINING_READY, batch)
+    if entry is None or "revision" not in entry.details or not standing(commits.filter(partition=batch)).is_green:
+        return None
+    number = entry.details["revision"]["revision"]
+    kept = proven(lake, "batch_revisions", dataset=dataset, batch=batch, revision=number)
+    return lake.get(kept["card_sha256"][0], ".md").decode()
 
 
 def as_facts(revision: Revision) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from synth_assets.domain.transactions import Lake
 from synth_assets.domain.version_diff import VersionDiff, version_diff
 from synth_assets.domain.versioning import members_of
 from synth_assets.errors import UsageError
-from synth_assets.reports.batches import rows_of
 from synth_assets.reports.releases import version_number
+from synth_assets.stages.revisions import rows_of
 from synth_assets.vocabulary import Assessment
 
 Facts = dict[str, Any]

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from synth_assets.checks.proof import stage_commits
 from synth_assets.domain.drafting import MAY_HAVE_COST
 from synth_assets.domain.history import revisions
 from synth_assets.domain.standing import accepted_by_label, latest, standing
@@ -42,7 +43,7 @@ def funnel(lake: Lake, dataset: str, batch: str) -> Facts:
             f"{dataset!r} has no batch {batch!r}", where="the command line", fix=f"`synth status {dataset}` lists them"
         )
     rows = {name: lake.read(name, dataset=dataset, batch=batch) for name in COUNTED}
-    rows["stage_commits"] = lake.read("stage_commits", dataset=dataset, partition=batch)
+    rows["stage_commits"] = stage_commits(lake, dataset, batch)
     rows["verdicts"] = lake.read("verdicts", dataset=dataset, partition=batch)
     return _funnel(found.row(0, named=True), rows)
 
@@ -78,7 +79,7 @@ def _all_funnels(lake: Lake, dataset: str) -> list[Facts]:
     """
     batches = lake.read("batches", dataset=dataset).filter(pl.col("attempts") > 0).sort("batch")
     parts = {name: _by(lake.read(name, dataset=dataset), "batch") for name in COUNTED}
-    parts["stage_commits"] = _by(lake.read("stage_commits", dataset=dataset), "partition")
+    parts["stage_commits"] = _by(stage_commits(lake, dataset), "partition")
     parts["verdicts"] = _by(lake.read("verdicts", dataset=dataset), "partition")
     return [
         _funnel(row, {name: part.get(row["batch"], TABLES[name].frame([])) for name, part in parts.items()})

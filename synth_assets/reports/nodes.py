@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from synth_assets.checks.proof import stage_commits
 from synth_assets.domain.standing import latest
 from synth_assets.domain.transactions import Lake
 from synth_assets.reports.releases import accuracies
@@ -117,7 +118,8 @@ def stage_nodes(lake: Lake, dataset: str, partition: str, **equals: str) -> list
         partition: key of the batch or version.
         **equals: columns of `stage_commits` and the values wanted there; none takes all stages.
     """
-    commits = latest(lake.read("stage_commits", dataset=dataset, partition=partition, **equals))
+    here = stage_commits(lake, dataset, partition)
+    commits = latest(here.filter(**equals) if equals else here)
     verdicts = lake.read("verdicts", dataset=dataset, partition=partition)
     nodes = []
     for row in sorted(commits.values(), key=lambda each: each["commit_seq"]):

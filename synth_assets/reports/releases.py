@@ -5,11 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from synth_assets.domain.standing import latest
 from synth_assets.domain.transactions import Lake
-from synth_assets.errors import RefusedError, UsageError
-from synth_assets.stages.proof import proven_files
-from synth_assets.vocabulary import Stage
+from synth_assets.errors import UsageError
+from synth_assets.stages.proof import proven_release
 
 
 def version_number(lake: Lake, dataset: str, name: str) -> int:
@@ -73,15 +71,6 @@ def released_files(lake: Lake, releases: Path, dataset: str, number: int) -> dic
     """Return the files of a release by their path inside, proven to be those that were released.
 
     Raises:
-        RefusedError: the version's gates did not hold when it was last judged.
-        IntegrityError: the folder is not what its manifest says, or the manifest is not the one that was recorded.
+        IntegrityError: folder, files or the catalog's row are not what the audit says was released.
     """
-    row = lake.read("dataset_versions", dataset=dataset, version=number).row(0, named=True)
-    commit = latest(lake.read("stage_commits", dataset=dataset, partition=f"v{number}")).get(Stage.DATASET_VERSION)
-    if commit is None or not commit["passed"]:
-        raise RefusedError(
-            f"{dataset} v{number} did not pass its gates",
-            where=f"{dataset}/{Stage.DATASET_VERSION}, partition v{number}",
-            fix=f"`synth status {dataset}`, then `synth release {dataset}`",
-        )
-    return proven_files(releases / dataset / f"v{number}", row["manifest_sha256"])
+    return dict(proven_release(lake, releases, dataset, number).files)

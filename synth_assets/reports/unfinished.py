@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from synth_assets.checks.proof import stage_commits
 from synth_assets.domain.standing import State, standing
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
@@ -56,7 +57,7 @@ def unfinished(lake: Lake, recipe: Recipe, *, is_busy: Callable[[str], bool]) ->
         recipe: the dataset.
         is_busy: tells of a batch's key whether its claim is held.
     """
-    commits = lake.read("stage_commits", dataset=recipe.dataset).sort("commit_seq")
+    commits = stage_commits(lake, recipe.dataset).sort("commit_seq")
     for row in lake.read("batches", dataset=recipe.dataset).iter_rows(named=True):
         mine = commits.filter(pl.col("partition") == row["batch"])
         if row["attempts"] > 0 and not standing(mine).is_green:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from synth_assets.domain.tagging import Tagged, tag
 from synth_assets.domain.transactions import Change, StoredObject
 from synth_assets.recipe.loader import Recipe
 from synth_assets.recipe.tags import CentroidsTag
+from synth_assets.stages.revisions import kept_revision
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Assessment, Decision, Source, Stage
@@ -247,5 +249,6 @@ def make_ready(work: Work, protected: LabelledTexts) -> Finished:
                 "digest": digest(sorted(examples["content_sha256"])),
             },
             changes=[Change("training_examples", examples, work.here)],
+            keep=partial(kept_revision, work, evidence),
         ),
     )

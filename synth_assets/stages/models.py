@@ -1,26 +1,29 @@
 """Training on a version: an existing run is re-read, so nothing is trained twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from synth_assets.canonical import stored_json
-from synth_assets.checks.evidence import texts_of
+from synth_assets.checks.gates import contamination_at_most
+from synth_assets.checks.proof import proven_run
 from synth_assets.checks.release_gates import Consumption, judge_consumption
 from synth_assets.domain import ids
+from synth_assets.domain.parsing import readable
 from synth_assets.domain.ports import Embedder, LabelledTexts, RealData
-from synth_assets.domain.standing import latest
+from synth_assets.domain.release import told_fields
 from synth_assets.domain.transactions import Change
 from synth_assets.domain.usage import Usage
-from synth_assets.domain.versioning import members_of
+from synth_assets.domain.versioning import MEMBER, digest_of, number_of
 from synth_assets.errors import RefusedError
 from synth_assets.recipe.loader import Recipe
-from synth_assets.stages.proof import proven_files
+from synth_assets.stages.proof import ProvenRelease, proven_release
 from synth_assets.stages.work import Facts, Finished, Work, Written
 from synth_assets.tables import TABLES
 from synth_assets.training.run import TrainingResult, TrainingSpec, train_and_evaluate
-from synth_assets.vocabulary import Assessment, Stage
+from synth_assets.vocabulary import Stage
 
 
 def spec_of(recipe: Recipe) -> TrainingSpec:
@@ -52,44 +55,48 @@ def train(
         clock: seconds that only ever grow.
 
     Raises:
-        RefusedError: the version was not cut, or did not pass its gates.
-        IntegrityError: its release folder is not what was released.
+        RefusedError: the version was not cut.
+        IntegrityError: its release folder, or what is stored of the model run, is not what the audit says.
     """
-    version = _released(work)
-    proven_files(releases / work.recipe.dataset / f"v{version['version']}", str(version["manifest_sha256"]))
+    version = proven_release(work.lake, releases, work.recipe.dataset, _released(work))
     spec = spec_of(work.recipe)
     # Trainers see the validation texts without their labels, so these decide the outcome too.
     identity = {**spec.params, "unlabelled_sha256": real.validation.sha256}
     run = ids.model_run_id(
-        version_digest=version["digest"],
+        version_digest=digest_of(version.members),
         trainer=spec.trainer,
         params=identity,
         seed=spec.seed,
         test_set=real.test.sha256,
     )
-    consumed = _consumed(work, version["version"])
-    known = work.lake.read("model_runs", dataset=work.recipe.dataset, model_run_id=run)
+    consumed = consumed_rows(version)
+    known = proven_run(work.lake, work.recipe.dataset, run)
     result = None
-    if known.is_empty():
+    if known is None:
         rows = consumed.filter(pl.col("split") == "train")
         result = train_and_evaluate(
             rows, shots=shots_of(work.recipe), real=real, spec=spec, embedder=embedder, clock=clock
         )
         evaluations = result.evaluation_rows(dataset=work.recipe.dataset, model_run_id=run)
     else:
-        evaluations = work.lake.read("evaluations", dataset=work.recipe.dataset, model_run_id=run)
-    verdicts = judge_consumption(_consumption(work, version, consumed, evaluations, real))
+        evaluations = known.evaluations
+    verdicts = judge_consumption(_consumption(work, version.row, consumed, evaluations, real))
     return work.finish(
         Stage.MODEL_RUN,
         verdicts,
         Written(
-            read=version["digest"],
+            read=version.row["digest"],
             wrote=run,
             facts={"model_run_id": run, "was_trained_before": result is None, **accuracy_facts(evaluations)},
-            changes=_rows(work, version, result, evaluations, consumed, real.test, actor) if result else (),
+            changes=_rows(work, version.row, result, evaluations, consumed, real.test, actor) if result else (),
             payload=[("model", None, work.lake.put(result.model, ".json"))] if result else (),
+            audit={"model_run_id": run, "version": version.released.version, "test_set": _named(real.test)},
         ),
     )
+
+
+def _named(test: LabelledTexts) -> Facts:
+    return {"name": test.name, "sha256": test.sha256, "num_rows": test.rows.height, "source": test.source}
 
 
 def accuracy_facts(evaluations: pl.DataFrame) -> Facts:
@@ -103,48 +110,49 @@ def accuracy_facts(evaluations: pl.DataFrame) -> Facts:
     return facts
 
 
-def _released(work: Work) -> dict[str, object]:
-    number = work.batch.removeprefix("v")
-    found = work.lake.read(
-        "dataset_versions", dataset=work.recipe.dataset, version=int(number) if number.isdigit() else -1
-    )
-    commits = latest(work.lake.read("stage_commits", dataset=work.recipe.dataset, partition=work.batch))
-    if found.is_empty() or not commits[Stage.DATASET_VERSION]["passed"]:
+def _released(work: Work) -> int:
+    number = number_of(work.batch)
+    if number not in work.lake.chain(work.recipe.dataset).releases:
         raise RefusedError(
-            f"{work.recipe.dataset} {work.batch} was not released, or its gates do not hold",
-            where=f"{work.recipe.dataset}/dataset_version, partition {work.batch}",
+            f"{work.recipe.dataset} {work.batch[:40]!r} was not released",
+            where=f"{work.recipe.dataset}/dataset_version",
             fix=f"`synth versions {work.recipe.dataset}` lists what there is; `synth release {work.recipe.dataset}`",
         )
-    return found.row(0, named=True)
+    return number
 
 
-def _consumed(work: Work, version: object) -> pl.DataFrame:
-    """Members of a version with text and label: sample_id, split, text, label, sorted by sample_id."""
-    members = members_of(work.lake.read("version_members", dataset=work.recipe.dataset), int(str(version)))
-    labels = work.lake.read("samples", dataset=work.recipe.dataset).select("sample_id", "label")
-    texts = texts_of(work.lake, dataset=work.recipe.dataset)
-    return members.join(labels, on="sample_id", maintain_order="left").join(
-        texts, on="sample_id", maintain_order="left"
-    )
+def consumed_rows(version: ProvenRelease) -> pl.DataFrame:
+    """Return what a version gives to train on, from its proven lines and nothing else.
+
+    Returns:
+        Columns sample_id, content_sha256, split, batch, label, text; sorted by sample_id.
+    """
+    rows = [
+        {name: row[name] for name in (*MEMBER, "label")}
+        | {"text": "\n".join(readable(name, value) for name, value in told_fields(row).items())}
+        for row in version.rows
+    ]
+    return pl.DataFrame(rows, schema=dict.fromkeys((*MEMBER, "label", "text"), pl.String)).sort("sample_id")
 
 
 def _consumption(
-    work: Work, version: dict[str, object], consumed: pl.DataFrame, evaluations: pl.DataFrame, real: RealData
+    work: Work, version: Mapping[str, Any], consumed: pl.DataFrame, evaluations: pl.DataFrame, real: RealData
 ) -> Consumption:
-    rule = work.recipe.model.rules.get(Assessment.CONTAMINATION)
+    registered = work.lake.read("evaluation_datasets", sha256=real.test.sha256)
     return Consumption(
         texts=consumed.select("sample_id", "text"),
         protected=tuple(real.protected.rows["text"]),
-        resemblance_at_most=1.0 if rule is None or rule.max is None else rule.max,
+        resemblance_at_most=contamination_at_most(work.recipe.model),
         evaluated_rows=tuple(evaluations["test_rows"]),
-        test_rows=real.test.rows.height,
+        registered=(real.test.sha256, registered["num_rows"][0] if registered.height else real.test.rows.height),
+        test_set=(ids.digest(real.test.rows.rows()), real.test.rows.height),
         is_marked=bool(version["is_marked"]),
     )
 
 
 def _rows(
     work: Work,
-    version: dict[str, object],
+    version: Mapping[str, Any],
     result: TrainingResult,
     evaluations: pl.DataFrame,
     consumed: pl.DataFrame,
@@ -171,13 +179,7 @@ def _rows(
     eaten = consumed.filter(pl.col("split") == "train").select(
         pl.lit(dataset).alias("dataset"), pl.lit(run).alias("model_run_id"), "sample_id"
     )
-    frozen = {
-        "name": test.name,
-        "sha256": test.sha256,
-        "num_rows": test.rows.height,
-        "source": test.source,
-        "registered_at": at,
-    }
+    frozen = {**_named(test), "registered_at": at}
     used = Usage(
         dataset=dataset,
         version=int(str(version["version"])),

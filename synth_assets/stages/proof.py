@@ -1,14 +1,126 @@
-"""Proof that a release folder still is what was released, for whoever reads from it or builds on it."""
+"""Proof that a release folder still is what was released, for whoever reads from it or builds on it.
 
+A version that was released is proven, never judged: against the audit entry that cut it, and nothing else decides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import orjson
+import polars as pl
 
 from synth_assets.canonical import sha256
-from synth_assets.errors import IntegrityError
-from synth_assets.stages.versions import read_folder
+from synth_assets.checks.proof import prove_state
+from synth_assets.domain.chain import RESTORE, Released
+from synth_assets.domain.release import told_content
+from synth_assets.domain.transactions import Lake
+from synth_assets.domain.versioning import MEMBER, digest_of
+from synth_assets.errors import IntegrityError, UsageError
 
 MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class ProvenRelease:
+    """A version whose files are what its audit entry says.
+
+    Attributes:
+        row: of `dataset_versions`.
+        released: what the entry says.
+        files: bytes by path inside the folder.
+        folder: where they were read.
+    """
+
+    row: Mapping[str, Any]
+    released: Released
+    files: Mapping[str, bytes]
+    folder: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest says."""
+        return dict(orjson.loads(self.files[MANIFEST]))
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """The lines of `samples.jsonl`, each with its line break."""
+        return self.files["samples.jsonl"].splitlines(keepends=True)
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """The same, read."""
+        return [orjson.loads(line) for line in self.lines]
+
+    @cached_property
+    def members(self) -> pl.DataFrame:
+        """Members by the lines, columns of `versioning.MEMBER`, sorted by sample_id."""
+        rows = [{name: row[name] for name in MEMBER} for row in self.rows]
+        return pl.DataFrame(rows, schema=dict.fromkeys(MEMBER, pl.String)).sort("sample_id")
+
+
+def proven_release(lake: Lake, releases: Path, dataset: str, number: int) -> ProvenRelease:
+    """Return a released version, proven.
+
+    Args:
+        lake: the lake.
+        releases: folder of all releases.
+        dataset: whose.
+        number: of the version.
+
+    Raises:
+        UsageError: the chain knows no such version.
+        IntegrityError: folder, files, lines, or the catalog's row about it are not what was released.
+    """
+    chain = lake.chain(dataset)
+    released = chain.releases.get(number)
+    if released is None:
+        raise UsageError(
+            f"{dataset[:64]} has no version v{number}",
+            where=f"{dataset[:64]}@v{number}",
+            fix=f"`synth versions {dataset[:64]}` lists what there is",
+        )
+    rows = lake.read("dataset_versions", dataset=dataset, version=number).to_dicts()
+    prove_state(chain, "dataset_versions", rows, {"dataset": dataset, "version": number})
+    if [row["manifest_sha256"] for row in rows] != [released.manifest_sha256]:
+        raise IntegrityError(
+            f"the catalog has another manifest of v{number} than the audit",
+            where=f"dataset_versions, {dataset} version {number}",
+            fix=RESTORE,
+        )
+    folder = adopted(releases / dataset, number, str(rows[0]["digest"]))
+    proven = ProvenRelease(rows[0], released, proven_files(folder, released.manifest_sha256), folder)
+    _prove_lines(proven)
+    return proven
+
+
+def _prove_lines(release: ProvenRelease) -> None:
+    """Refuse lines whose content or membership is not what was recorded."""
+    where = str(release.folder / "samples.jsonl")
+    changed = next((row["sample_id"] for row in release.rows if told_content(row) != row["content_sha256"]), None)
+    if changed is not None:
+        raise _broken(f"the content of sample {changed} is not what its hash says", Path(where))
+    if digest_of(release.members) != release.row["digest"] or len(release.rows) != release.row["num_samples"]:
+        raise _broken("the lines of the release are not those its digest was made of", Path(where))
+
+
+def adopted(folder: Path, number: int, digest: str) -> Path:
+    """Return a version's folder; one whose process died between its commit and its rename gets its name now."""
+    target, staged = folder / f"v{number}", folder / staged_name(digest)
+    if target.exists() or target.is_symlink() or not staged.is_dir() or staged.is_symlink():
+        return target
+    try:
+        staged.rename(target)
+    except OSError:  # a disk that is only read: the bytes are proven where they lie
+        return staged
+    return target
+
+
+def staged_name(digest: str) -> str:
+    """Return what a release folder is called until its commit."""
+    return f".staged-{digest[:16]}"
 
 
 def proven_files(folder: Path, manifest_sha256: str) -> dict[str, bytes]:
@@ -30,6 +142,23 @@ def proven_files(folder: Path, manifest_sha256: str) -> dict[str, bytes]:
             raise _broken("the release folder holds a file its manifest does not name", folder / name)
         if len(files[name]) != promised[name]["bytes"] or sha256(files[name]) != promised[name]["sha256"]:
             raise _broken("a file of the release was changed", folder / name)
+    return files
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """Return every file under a release folder by its path inside.
+
+    Raises:
+        IntegrityError: the folder, or something in there, is a link or anything else than a plain file or folder.
+    """
+    if folder.is_symlink():
+        raise _broken("the release folder is a link", folder)
+    files: dict[str, bytes] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_symlink() or not (file.is_file() or file.is_dir()):
+            raise _broken("a release holds plain files only, and this is none", file)
+        if file.is_file():
+            files[file.relative_to(folder).as_posix()] = file.read_bytes()
     return files
 
 

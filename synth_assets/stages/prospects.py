@@ -6,9 +6,10 @@ from typing import Any
 
 import polars as pl
 
+from synth_assets.checks.proof import standing_of
 from synth_assets.domain.curation import decide
 from synth_assets.domain.planning import deficit
-from synth_assets.domain.standing import may_open_attempt, missing_samples, standing
+from synth_assets.domain.standing import may_open_attempt, missing_samples
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
 from synth_assets.vocabulary import Source
@@ -62,6 +63,6 @@ def next_attempt(lake: Lake, recipe: Recipe, batch: str) -> Prospect:
     row = rows.row(0, named=True)
     recipe = recipe.promising(row["promised"])
     missing = _missing(lake, recipe, row) if row["promised"] else {}
-    where = standing(lake.read("stage_commits", dataset=recipe.dataset, partition=batch))
+    where = standing_of(lake, recipe.dataset, batch)
     allowed = {**row, "max_attempts": recipe.model.batch.max_attempts}
     return Prospect(recipe, row["attempts"] + 1, missing, may_open_attempt(allowed, where, missing))

@@ -1,30 +1,31 @@
-"""Cutting a version from the green batches, and verifying one that was cut before."""
+"""What the next version would hold, and cutting it: from what was green, and from the files of the one before."""
 
-import math
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
 import polars as pl
 
 from synth_assets.canonical import sha256
 from synth_assets.checks.evidence import fields_of, read_evidence
-from synth_assets.checks.gates import GATES, judge
-from synth_assets.checks.release_gates import Release, judge_release
-from synth_assets.domain.drafting import MAY_HAVE_COST
+from synth_assets.checks.gates import would_fail
+from synth_assets.checks.proof import verdicts_of
+from synth_assets.checks.release_gates import LOOKED_AT, Release, judge_release
+from synth_assets.checks.verdict import Verdict
+from synth_assets.domain.chain import Chain, Entry, Released
+from synth_assets.domain.greenness import first_held, green_entries, held_now, opened
 from synth_assets.domain.release import Contents, release_files
-from synth_assets.domain.standing import latest, standing
 from synth_assets.domain.transactions import Change, Lake, Swap
 from synth_assets.domain.usage import Usage
-from synth_assets.domain.versioning import Cut, advanced, cut, digest_of, members_of
-from synth_assets.errors import RefusedError
-from synth_assets.recipe.loader import Recipe
-from synth_assets.recipe.model import RecipeModel
+from synth_assets.domain.versioning import MEMBER, Cut, advanced, cut, members_of, number_of
+from synth_assets.errors import IntegrityError, RefusedError, StoppedError
+from synth_assets.stages.folders import place, stage_folder
+from synth_assets.stages.proof import ProvenRelease, proven_release, read_folder
+from synth_assets.stages.revisions import figures_of, kept_lines, lines_of
+from synth_assets.stages.version_changes import change_of
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.tables import TABLES
-from synth_assets.vocabulary import BATCH_STAGES, Stage
+from synth_assets.vocabulary import BATCH_STAGES, Assessment, Stage
 
 LATEST = "latest"
 """Alias that follows the newest version."""
@@ -36,40 +37,67 @@ class Pending:
 
     Attributes:
         head: number of the latest version, 0 before the first.
-        green: batches inside.
-        left_out: batches that are not green, with the stage that holds each back.
+        green: entries of the stages of every batch inside, as they were when it was last green.
+        fresh: those of them that became green, or something else, since the latest version.
+        left_out: batches that were never green, with the stage that holds each back.
+        behind: batches inside whose newer revision is red, with that stage.
     """
 
     head: int
     change: Cut
-    green: list[str]
-    left_out: dict[str, str]
+    green: dict[str, dict[Stage, Entry]] = field(default_factory=dict)
+    fresh: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    behind: dict[str, str] = field(default_factory=dict)
 
 
 def head_of(lake: Lake, dataset: str) -> int:
-    """Return the number of the latest version; 0 before the first."""
-    heads = lake.read("heads", dataset=dataset)
-    return int(heads["head_version"][0]) if heads.height else 0
+    """Return the number of the latest version, by the audit; 0 before the first."""
+    return lake.chain(dataset).head_version
 
 
 def pending(lake: Lake, dataset: str) -> Pending:
-    """Return what the next version of a dataset would hold."""
-    commits = lake.read("stage_commits", dataset=dataset)
-    green, left_out = [], {}
-    opened = lake.read("batches", dataset=dataset).filter(pl.col("attempts") > 0)
-    for batch in sorted(opened["batch"]):
-        where = standing(commits.filter(pl.col("partition") == batch))
-        if where.is_green:
-            green.append(batch)
-        else:
-            left_out[batch] = str(where.first_not_passed)
-    head = head_of(lake, dataset)
-    examples = lake.read("training_examples", dataset=dataset, batch=green)
-    return Pending(head, cut(examples, lake.read("version_members", dataset=dataset), head=head), green, left_out)
+    """Return what the next version of a dataset would hold: every batch at its latest green revision.
+
+    Raises:
+        IntegrityError: what was kept of a batch is not what its entry bound.
+    """
+    chain = lake.chain(dataset)
+    head, since = chain.head_version, _since(chain)
+    green, left_out, behind = {}, {}, {}
+    for batch in opened(chain):
+        entries = chain.partitions[batch]
+        found, held_at = green_entries(entries), first_held(held_now(entries))
+        if found is not None:
+            green[batch] = found
+        if held_at is not None:
+            (left_out if found is None else behind)[batch] = str(held_at)
+    fresh = [batch for batch, found in green.items() if found[Stage.TRAINING_READY].seq > since]
+    intervals = lake.read("version_members", dataset=dataset)
+    before = members_of(intervals, head).filter(~pl.col("batch").is_in(fresh))
+    before = before.filter(pl.col("batch").is_in(list(green)))
+    members = pl.concat([before, *(_kept_members(lake, dataset, batch, green[batch]) for batch in fresh)])
+    return Pending(head, cut(members, intervals, head=head), green, fresh, left_out, behind)
 
 
-def release(work: Work, releases: Path, *, reason: str, actor: str, protected: tuple[str, ...]) -> Finished:
-    """Cut the version whose number is the partition key, or verify it if it was cut before.
+def _since(chain: Chain) -> int:
+    """Return the entry that cut the latest version; 0 before the first."""
+    released: Released | None = chain.releases.get(chain.head_version)
+    return released.seq if released else 0
+
+
+def _kept_members(lake: Lake, dataset: str, batch: str, green: dict[Stage, Entry]) -> pl.DataFrame:
+    kept = green[Stage.TRAINING_READY].details.get("revision")
+    rows = kept_lines(lake, kept["lines"]) if kept else lake.read("training_examples", dataset=dataset, batch=batch)
+    return rows.select(MEMBER)
+
+
+def release(
+    work: Work, releases: Path, *, reason: str, actor: str, protected: tuple[str, ...], as_judged: bool
+) -> Finished:
+    """Cut the version whose number is the partition key, or look at it if it was cut before.
+
+    Looking judges nothing and stores nothing: a version is proven, whatever became of its batches or recipe.
 
     Args:
         work: the bench; its batch is the version's number.
@@ -77,27 +105,46 @@ def release(work: Work, releases: Path, *, reason: str, actor: str, protected: t
         reason: what the person said; kept in the audit for ever.
         actor: who.
         protected: texts of the test and validation sets.
+        as_judged: whether batches may enter by the thresholds of their time, where today's would not admit them.
 
     Raises:
         RefusedError: the number is neither a version nor the next one, or there is nothing to release.
+        StoppedError: today's thresholds would not admit a batch that enters.
+        IntegrityError: what is stored contradicts the audit, or the version is known to somebody else already.
     """
-    number, head = _number(work.batch), head_of(work.lake, work.recipe.dataset)
+    number, head = number_of(work.batch), head_of(work.lake, work.recipe.dataset)
     if 1 <= number <= head:
-        return _verify(work, releases, number, protected=protected)
+        return _look(proven_release(work.lake, releases, work.recipe.dataset, number))
     if number != head + 1:
         raise RefusedError(
-            f"{work.recipe.dataset} v{work.batch} can be neither verified nor cut: the latest version is v{head}",
+            f"{work.recipe.dataset} {work.batch[:40]!r} can be neither read nor cut: the latest version is v{head}",
             where=f"{work.recipe.dataset}/dataset_version",
             fix=f"`synth release {work.recipe.dataset}` cuts v{head + 1}",
         )
-    return _cut(work, releases, number, reason=reason, actor=actor, protected=protected)
+    return _cut(work, releases, number, _Said(reason, actor, protected, as_judged))
 
 
-def _number(key: str) -> int:
-    return int(key.removeprefix("v")) if key.removeprefix("v").isdigit() else -1
+@dataclass(frozen=True)
+class _Said:
+    reason: str
+    actor: str
+    protected: tuple[str, ...]
+    as_judged: bool
 
 
-def _cut(work: Work, releases: Path, number: int, *, reason: str, actor: str, protected: tuple[str, ...]) -> Finished:
+def _look(found: ProvenRelease) -> Finished:
+    facts = {
+        "version": found.released.version,
+        "num_samples": found.row["num_samples"],
+        "digest": found.row["digest"],
+        "folder": str(found.folder),
+        "was_verified": True,
+    }
+    verdicts = [Verdict(gate, passed=True, facts={"said": said}) for gate, said in LOOKED_AT.items()]
+    return Finished(Stage.DATASET_VERSION, verdicts, found.row["digest"], facts)
+
+
+def _cut(work: Work, releases: Path, number: int, said: _Said) -> Finished:
     lake, dataset = work.lake, work.recipe.dataset
     next_up = pending(lake, dataset)
     if next_up.change.is_empty or next_up.change.members.is_empty():
@@ -106,53 +153,56 @@ def _cut(work: Work, releases: Path, number: int, *, reason: str, actor: str, pr
             where=f"{dataset}/dataset_version",
             fix=f"`synth run {dataset}` makes a batch; `synth status {dataset}` shows what holds others back",
         )
-    rederived, verdicts = rederive(lake, work.recipe, next_up.green, protected=protected)
-    files = release_files(_contents(work, next_up, number, verdicts))
-    folder = place(releases / dataset, number, next_up.change.digest, files)
+    _refuse_published(releases / dataset, number)
+    parent = proven_release(lake, releases, dataset, number - 1) if number > 1 else None
+    _prove_batches(work, parent, said.protected)
+    judged = _as_judged(work, next_up, said)
+    contents = _contents(work, next_up, parent, number, judged)
+    files = release_files(contents)
+    staged = stage_folder(releases / dataset, next_up.change.digest, files)
     members = next_up.change.members
-    judgement = judge_release(
+    manifest_sha256 = sha256(files["manifest.json"])
+    rule = work.recipe.model.rules.get(Assessment.NEAR_DUPLICATE)
+    verdicts = judge_release(
         Release(
             digest=next_up.change.digest,
             num_samples=members.height,
-            manifest_sha256=sha256(files["manifest.json"]),
+            manifest_sha256=manifest_sha256,
             members=members,
-            files=read_folder(folder),
-            decisions=lake.read("decisions", dataset=dataset, sample_id=members["sample_id"].to_list()),
-            rederived=rederived,
+            files=read_folder(staged),
+            stages=_stages(next_up),
+            resemblance_at_most=1.0 if rule is None or rule.max is None else rule.max,
         )
     )
-    facts = {
-        "version": number,
-        "num_samples": members.height,
-        "added": next_up.change.added.height,
-        "removed": next_up.change.removed.height,
-        "batches": len(next_up.green),
-        "batches_left_out": len(next_up.left_out),
-        "digest": next_up.change.digest,
-        "folder": str(folder),
-    }
-    is_good = all(verdict.passed for verdict in judgement)
+    is_good = all(verdict.passed for verdict in verdicts)
     used = Usage(
         dataset=dataset,
         version=number,
         action="release",
-        actor=actor,
+        actor=said.actor,
         at=work.now(),
         digest=next_up.change.digest,
         run_id=work.run_id,
-        purpose=reason,
+        purpose=said.reason,
         destination="release folder",
     )
-    manifest = {"manifest_sha256": sha256(files["manifest.json"])}
-    if not is_good:
-        shutil.rmtree(folder)
-    return work.finish(
+    manifest = {"manifest_sha256": manifest_sha256}
+    finished = work.finish(
         Stage.DATASET_VERSION,
-        judgement,
+        verdicts,
         Written(
             read=next_up.change.digest,
             wrote=next_up.change.digest,
-            facts=facts,
+            facts={
+                "version": number,
+                "num_samples": members.height,
+                "added": next_up.change.added.height,
+                "removed": next_up.change.removed.height,
+                "batches": len(contents.batches),
+                "batches_left_out": len(next_up.left_out),
+                "digest": next_up.change.digest,
+                "folder": str(releases / dataset / f"v{number}"),
+            },
             changes=_rows(work, next_up, used, manifest) if is_good else (),
             swaps=[
                 Swap(
@@ -163,33 +213,142 @@ def _cut(work: Work, releases: Path, number: int, *, reason: str, actor: str, pr
                     otherwise=f"v{number} of {dataset} was cut by somebody else in the meantime",
                 )
             ],
-            audit={**used.facts, **manifest} if is_good else {"version": number},
+            audit={**used.facts, **manifest, "as_judged": judged} if is_good else {"version": number},
         ),
     )
+    place(staged, releases / dataset / f"v{number}" if is_good else None)
+    return finished
 
 
-def _contents(work: Work, next_up: Pending, number: int, verdicts: pl.DataFrame) -> Contents:
-    lake, here = work.lake, {"dataset": work.recipe.dataset, "batch": next_up.green}
-    members = next_up.change.members
-    generations = lake.read("generations", **here)
-    paid = generations.filter(MAY_HAVE_COST)["cost_usd"]
-    return Contents(
+def _refuse_published(folder: Path, number: int) -> None:
+    """Refuse to cut a version whose folder is there: the catalog is older than what was published."""
+    known = [f"v{each}" for each in range(number, number + 2) if (folder / f"v{each}").exists()]
+    if known:
+        raise IntegrityError(
+            f"a release {known[0]} of {folder.name} is there, and the catalog knows nothing of it",
+            where=str(folder / known[0]),
+            fix="restore the catalog that knows it; if no such version was ever published, move the folder away",
+        )
+
+
+def _prove_batches(work: Work, parent: ProvenRelease | None, protected: tuple[str, ...]) -> None:
+    """Compare every row of every batch that has an entry since the version before with what its entries bound."""
+    chain, since = work.lake.chain(work.recipe.dataset), parent.released.seq if parent else 0
+    for batch in opened(chain):
+        entries = chain.partitions[batch]
+        if entries[-1].seq > since:
+            read_evidence(work.lake, work.recipe.model, batch, protected=protected)
+            for entry in held_now(entries).values():
+                verdicts_of(work.lake, work.recipe.dataset, entry.key)
+
+
+def _as_judged(work: Work, next_up: Pending, said: _Said) -> list[dict[str, Any]]:
+    """Return what today's thresholds would not admit of the batches that enter and nobody has recorded yet.
+
+    Raises:
+        StoppedError: there is something, and the person has not said that it may enter.
+    """
+    dataset, model = work.recipe.dataset, work.recipe.model
+    chain = work.lake.chain(dataset)
+    known = [
+        (each["batch"], each["gate"], each["now"])
+        for released in chain.releases.values()
+        for each in released.details.get("as_judged", ())
+    ]
+    found = []
+    for batch in next_up.fresh:
+        is_ingested = chain.state.get("batches", {}).get((dataset, batch), {}).get("promised") == 0
+        for entry in next_up.green[batch].values():
+            judged = would_fail(verdicts_of(work.lake, dataset, entry.key), model, is_ingested=is_ingested)
+            found += [{"batch": batch, **each} for each in judged if (batch, each["gate"], each["now"]) not in known]
+    if found and not said.as_judged:
+        first, more = found[0], f" ({len(found) - 1} more like it)" if len(found) > 1 else ""
+        raise StoppedError(
+            f"{first['batch']} has {first['gate']} {first['value']:.4g}, which passed {_range(first['then'])} "
+            f"and would not pass {_range(first['now'])}, as the recipe says today{more}",
+            where=f"{dataset}, batch {first['batch']}, {first['stage']}.{first['gate']}",
+            fix=f"`synth run {dataset} --batch {first['batch']}` judges it anew; "
+            f"`synth release {dataset} --as-judged --reason TEXT` lets it enter by the rules of its time",
+        )
+    return found
+
+
+def _range(bounds: list[float | None]) -> str:
+    low, high = bounds
+    if low is None:
+        return f"at most {high:g}" if high is not None else "any value"
+    return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+
+
+def _stages(next_up: Pending) -> pl.DataFrame:
+    rows = [
+        {"id": f"{batch}:{stage}", "passed": first_held(entries) is None and stage in entries}
+        for batch, entries in next_up.green.items()
+        for stage in BATCH_STAGES
+    ]
+    return pl.DataFrame(rows, schema={"id": pl.String, "passed": pl.Boolean})
+
+
+def _contents(
+    work: Work, next_up: Pending, parent: ProvenRelease | None, number: int, judged: list[dict[str, Any]]
+) -> Contents:
+    """Gather the lines of every batch: kept ones of those that changed, all else from the version before."""
+    wanted = set(next_up.change.members["sample_id"])
+    lines: dict[str, list[bytes]] = {}
+    before = parent.manifest if parent else {}
+    for line, row in zip(parent.lines, parent.rows, strict=True) if parent else ():
+        if row["batch"] not in next_up.fresh and row["sample_id"] in wanted:
+            lines.setdefault(row["batch"], []).append(line)
+    figures: dict[str, dict[str, Any]] = {}
+    verdicts: list[dict[str, Any]] = []
+    for batch, green in sorted(next_up.green.items()):
+        if batch in next_up.fresh or batch not in before.get("batches", {}):
+            made = _made(work, batch, green)
+            if batch in next_up.fresh:
+                lines[batch] = [line for name, line in made.lines.select("sample_id", "line").rows() if name in wanted]
+            figures[batch], told = made.figures, made.verdicts
+        else:
+            figures[batch] = before["batches"][batch]
+            told = [row for row in before["verdicts"] if row["batch"] == batch]
+        verdicts += told
+    new = {each["batch"]: f"{each['gate']} {each['value']:.4g}, where today {_range(each['now'])}" for each in judged}
+    contents = Contents(
         model=work.recipe.model,
         version=number,
         parent_version=number - 1 or None,
         digest=next_up.change.digest,
-        members=members,
-        samples=lake.read("samples", **here),
-        requests=lake.read("requests", **here),
-        generations=generations,
-        decisions=lake.read("decisions", **here),
-        assessments=lake.read("assessments", **here).join(members, on="sample_id", how="semi"),
-        tags=lake.read("tags", **here).join(members, on="sample_id", how="semi"),
-        texts=fields_of(lake, **here).join(members, on="sample_id", how="semi", maintain_order="left"),
+        lines=[line for batch in sorted(lines) for line in lines[batch]],
+        batches=figures,
         verdicts=verdicts,
         batches_left_out=next_up.left_out,
-        cost_usd=None if paid.null_count() else math.fsum(paid),
+        batches_behind=next_up.behind,
+        as_judged={**before.get("as_judged", {}), **new},
     )
+    return change_of(contents, parent)
+
+
+@dataclass(frozen=True)
+class _Made:
+    lines: pl.DataFrame
+    figures: dict[str, Any]
+    verdicts: list[dict[str, Any]]
+
+
+def _made(work: Work, batch: str, green: dict[Stage, Entry]) -> _Made:
+    """Return what was kept of a batch; of one that was green before anything was kept, what its rows give."""
+    lake, dataset = work.lake, work.recipe.dataset
+    told = [
+        {"batch": batch, "stage": row["stage"], "gate": row["gate"], "passed": row["passed"]}
+        for stage in BATCH_STAGES
+        for row in verdicts_of(lake, dataset, green[stage].key).iter_rows(named=True)
+    ]
+    kept = green[Stage.TRAINING_READY].details.get("revision")
+    if kept:
+        return _Made(kept_lines(lake, kept["lines"]), dict(kept["figures"]), told)
+    evidence = read_evidence(lake, work.recipe.model, batch, protected=())
+    lines = lines_of(evidence, fields_of(lake, dataset=dataset, batch=batch))
+    recipe = lake.read("stage_commits", dataset=dataset, commit_key=green[Stage.TRAINING_READY].key)["recipe_sha256"][0]
+    return _Made(lines, figures_of(evidence, recipe), told)
 
 
 def _rows(work: Work, next_up: Pending, used: Usage, manifest: dict[str, str]) -> list[Change]:
@@ -218,88 +377,3 @@ def _rows(work: Work, next_up: Pending, used: Usage, manifest: dict[str, str]) -
         Change("dataset_aliases", TABLES["dataset_aliases"].frame([alias]), {"dataset": dataset, "alias": LATEST}),
         used.row(**manifest),
     ]
-
-
-def _verify(work: Work, releases: Path, number: int, *, protected: tuple[str, ...]) -> Finished:
-    lake, dataset = work.lake, work.recipe.dataset
-    row = lake.read("dataset_versions", dataset=dataset, version=number).row(0, named=True)
-    members = members_of(lake.read("version_members", dataset=dataset), number)
-    folder = releases / dataset / f"v{number}"
-    files = read_folder(folder)
-    batches = sorted(set(members["batch"]))
-    rederived, _ = rederive(lake, work.recipe, batches, protected=protected)
-    verdicts = judge_release(
-        Release(
-            digest=row["digest"],
-            num_samples=row["num_samples"],
-            manifest_sha256=row["manifest_sha256"],
-            members=members,
-            files=files,
-            decisions=lake.read("decisions", dataset=dataset, sample_id=members["sample_id"].to_list()),
-            rederived=rederived,
-        )
-    )
-    facts = {
-        "version": number,
-        "num_samples": members.height,
-        "digest": row["digest"],
-        "folder": str(folder),
-        "was_verified": True,
-    }
-    return work.finish(
-        Stage.DATASET_VERSION, verdicts, Written(read=row["digest"], wrote=digest_of(members), facts=facts)
-    )
-
-
-def rederive(
-    lake: Lake, recipe: Recipe, batches: list[str], *, protected: tuple[str, ...]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Judge every stage of every batch again under the recipe its latest verdict recorded.
-
-    Gates that read other batches are left out: what those held at that time is not kept.
-
-    Returns:
-        ``rederived``, columns id, recorded, derived, one row per gate; and the recorded verdicts, rows of `verdicts`.
-    """
-    rows: list[dict[str, Any]] = []
-    recorded: list[pl.DataFrame] = []
-    for batch in batches:
-        commits = latest(lake.read("stage_commits", dataset=recipe.dataset, partition=batch))
-        for stage in BATCH_STAGES:
-            commit = commits[stage]
-            model = RecipeModel.model_validate(orjson.loads(lake.get(commit["recipe_object"], ".json")))
-            evidence = read_evidence(lake, model, batch, protected=protected)
-            derived = {verdict.gate: verdict.passed for verdict in judge(stage, evidence)}
-            stored = lake.read("verdicts", dataset=recipe.dataset, commit_key=commit["commit_key"])
-            recorded.append(stored)
-            outside = {gate.name for gate in GATES[stage] if gate.reads_other_batches}
-            rows += [
-                {"id": f"{batch}:{stage}:{row['gate']}", "recorded": row["passed"], "derived": derived.get(row["gate"])}
-                for row in stored.iter_rows(named=True)
-                if row["gate"] not in outside
-            ]
-    schema = {"id": pl.String, "recorded": pl.Boolean, "derived": pl.Boolean}
-    return pl.DataFrame(rows, schema=schema), pl.concat([TABLES["verdicts"].frame([]), *recorded])
-
-
-def place(folder: Path, number: int, digest: str, files: dict[str, bytes]) -> Path:
-    """Write a release beside its place and rename it there; what a crash left behind is swept.
-
-    The caller commits afterwards: until then nothing names the folder.
-    """
-    target, staged = folder / f"v{number}", folder / f".staged-{digest[:16]}"
-    for leftover in (staged, target):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-    for name, data in files.items():
-        file = staged / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
-    staged.replace(target)
-    return target
-
-
-def read_folder(folder: Path) -> dict[str, bytes]:
-    """Return every file under a release folder by its path inside."""
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}

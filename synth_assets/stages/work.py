@@ -5,9 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+import polars as pl
+
 from synth_assets.canonical import stored_json
+from synth_assets.checks.evidence import proven_batch
 from synth_assets.checks.gates import all_passed
+from synth_assets.checks.proof import stage_commits, standing_of, verdicts_of
 from synth_assets.checks.verdict import Verdict
+from synth_assets.domain.chain import GATE_SET
 from synth_assets.domain.standing import Standing, latest, standing
 from synth_assets.domain.transactions import Change, Commit, Lake, Payload, Swap
 from synth_assets.errors import RefusedError, SynthError
@@ -65,6 +70,8 @@ class Written:
         payload: its payload objects with kind and batch.
         stop: why generation stopped early.
         audit: facts and hashes for the audit entry, besides batch, verdict and digests.
+        keep: called with the rows of `stage_commits` and `verdicts` if the stage passed; what it returns is committed
+            with them.
     """
 
     read: str
@@ -75,6 +82,15 @@ class Written:
     payload: Sequence[Payload] = ()
     stop: SynthError | None = None
     audit: Facts = field(default_factory=dict)
+    keep: Callable[[pl.DataFrame, pl.DataFrame], "Keeps"] | None = None
+
+
+class Keeps(Protocol):
+    """What is kept of a batch that became green."""
+
+    facts: Facts
+    changes: Sequence[Change]
+    payload: Sequence[Payload]
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,7 @@ class Work:
 
     def row(self) -> dict[str, Any]:
         """Return the batch's row; the claim made sure there is one."""
-        return self.lake.read("batches", **self.here).row(0, named=True)
+        return proven_batch(self.lake, **self.here)
 
     @property
     def is_ingested(self) -> bool:
@@ -113,16 +129,19 @@ class Work:
 
     def standing(self) -> Standing:
         """Return where the batch stands."""
-        return standing(self.lake.read("stage_commits", dataset=self.recipe.dataset, partition=self.batch))
+        return standing_of(self.lake, self.recipe.dataset, self.batch)
 
     def written_by(self, stage: Stage) -> str:
         """Return the output digest of a stage that passed.
 
         Raises:
             RefusedError: it did not; the gate that holds is named.
+            IntegrityError: what is stored of its verdict is not what its audit entry says.
         """
-        rows = self.lake.read("stage_commits", dataset=self.recipe.dataset, partition=self.batch)
+        rows = stage_commits(self.lake, self.recipe.dataset, self.batch)
         commits = latest(rows)
+        for commit in commits.values():
+            verdicts_of(self.lake, self.recipe.dataset, commit["commit_key"])
         if stage in BATCH_STAGES and not standing(rows).has_passed(stage):
             raise held_back(self.lake, self.recipe.dataset, self.batch, standing(rows))
         if stage not in commits:
@@ -141,24 +160,10 @@ class Work:
             StoppedError: the disk is full or the catalog cannot be reached; nothing was changed.
         """
         wrote, stop = written.wrote, written.stop
-        key = f"{stage}:{self.recipe.dataset}:{self.batch}:{self.run_id}:{wrote[:16]}"
-        passed = all_passed(verdicts) and stop is None
         recipe = self.lake.put(self.recipe.canonical, ".json")
-        row = {
-            "dataset": self.recipe.dataset,
-            "partition": self.batch,
-            "stage": stage,
-            "commit_key": key,
-            "commit_seq": 0,
-            "passed": passed,
-            "input_digest": written.read,
-            "output_digest": wrote,
-            "recipe_sha256": self.recipe.sha256,
-            "recipe_object": recipe.sha256,
-            "run_id": self.run_id,
-            "committed_at": self.now(),
-        }
-        judged = verdict_rows(self.recipe.dataset, self.batch, stage, key, verdicts, self.now())
+        row, judged = self.finishing(stage, verdicts, written, recipe.sha256)
+        key, passed = row["commit_key"][0], bool(row["passed"][0])
+        kept = written.keep(row, judged) if written.keep is not None and passed else None
         self.lake.commit(
             Commit(
                 dataset=self.recipe.dataset,
@@ -167,21 +172,46 @@ class Work:
                 run_id=self.run_id,
                 details={
                     **written.audit,
+                    **({"revision": kept.facts} if kept else {}),
                     "batch": self.batch,
                     "passed": passed,
                     "input": written.read,
                     "output": wrote,
+                    "gate_set": GATE_SET,
+                    "gates": {verdict.gate: verdict.passed for verdict in verdicts if verdict.is_blocking},
                 },
                 changes=[
                     *written.changes,
-                    Change("stage_commits", TABLES["stage_commits"].frame([row])),
-                    Change("verdicts", TABLES["verdicts"].frame(judged)),
+                    *(kept.changes if kept else ()),
+                    Change("stage_commits", row),
+                    Change("verdicts", judged),
                 ],
                 swaps=[*self.guards(), *written.swaps],
-                payload=[*written.payload, ("recipe", None, recipe)],
+                payload=[*written.payload, *(kept.payload if kept else ()), ("recipe", None, recipe)],
             )
         )
         return Finished(stage=stage, verdicts=verdicts, output_digest=wrote, facts=written.facts, stop=stop)
+
+    def finishing(
+        self, stage: Stage, verdicts: Sequence[Verdict], written: Written, recipe_object: str
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the row of `stage_commits` and the rows of `verdicts` a stage is about to commit."""
+        row = {
+            "dataset": self.recipe.dataset,
+            "partition": self.batch,
+            "stage": stage,
+            "commit_key": f"{stage}:{self.recipe.dataset}:{self.batch}:{self.run_id}:{written.wrote[:16]}",
+            "commit_seq": self.lake.chain(self.recipe.dataset).length + 1,  # at least; the lake sets it
+            "passed": all_passed(verdicts) and written.stop is None,
+            "input_digest": written.read,
+            "output_digest": written.wrote,
+            "recipe_sha256": self.recipe.sha256,
+            "recipe_object": recipe_object,
+            "run_id": self.run_id,
+            "committed_at": self.now(),
+        }
+        judged = verdict_rows(self.recipe.dataset, self.batch, stage, row["commit_key"], verdicts, self.now())
+        return TABLES["stage_commits"].frame([row]), TABLES["verdicts"].frame(judged)
 
 
 def verdict_rows(
@@ -199,6 +229,10 @@ def verdict_rows(
             "facts": stored_json(verdict.facts),
             "commit_key": key,
             "judged_at": at,
+            "gate_version": verdict.version,
+            "value": verdict.value,
+            "least": verdict.least,
+            "most": verdict.most,
         }
         for verdict in verdicts
     ]
@@ -207,11 +241,9 @@ def verdict_rows(
 def held_back(lake: Lake, dataset: str, batch: str, where: Standing) -> RefusedError:
     """Say which gate holds a batch back, and how to go on."""
     stage = where.first_not_passed
-    verdicts = lake.read("verdicts", dataset=dataset, partition=batch, stage=str(stage), passed=False)
-    keys = lake.read("stage_commits", dataset=dataset, partition=batch, stage=str(stage)).sort("commit_seq")[
-        "commit_key"
-    ]
-    gates = sorted(row["gate"] for row in verdicts.iter_rows(named=True) if len(keys) and row["commit_key"] == keys[-1])
+    entry = lake.chain(dataset).latest(str(stage), batch)
+    judged = verdicts_of(lake, dataset, entry.key) if entry else TABLES["verdicts"].frame([])
+    gates = sorted(judged.filter(~pl.col("passed"))["gate"])
     because = f" at {', '.join(gates)}" if gates else ""
     return RefusedError(
         f"{dataset} {batch} is held back: {stage} is {where.states[stage] if stage else 'green'}{because}",

@@ -5,6 +5,7 @@ documentation - reads it from here.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -14,9 +15,22 @@ import polars as pl
 INSTANT = pl.Datetime("us", "UTC")
 """A point in time, microseconds, UTC."""
 
+FORMAT = 2
+"""Form of the audit entries written today: from 2 on they bind every row their transaction wrote.
+
+A column that is added later names the form it came with (``since``), and the form is raised with it, so that what was
+bound before can still be compared.
+"""
+
 
 def column(
-    meaning: str, *, unit: str | None = None, nullable: bool = False, before: str | None = None, **checks: Any
+    meaning: str,
+    *,
+    unit: str | None = None,
+    nullable: bool = False,
+    before: str | None = None,
+    since: int = 2,
+    **checks: Any,
 ) -> Any:
     """Describe one column.
 
@@ -25,9 +39,12 @@ def column(
         unit: unit of a number (``USD``, ``s``, ``tokens``, ``0..1``); None for names and ids.
         nullable: whether a value may be missing; the meaning then says what that means.
         before: value of rows that were written before the column existed; None for columns that were always there.
+        since: form of the entries (`FORMAT`) that first bound it.
         **checks: Pandera's own field checks (``ge``, ``isin``, ``unique`` ...).
     """
-    return pa.Field(description=meaning, nullable=nullable, metadata={"unit": unit, "before": before}, **checks)
+    return pa.Field(
+        description=meaning, nullable=nullable, metadata={"unit": unit, "before": before, "since": since}, **checks
+    )
 
 
 @dataclass(frozen=True)
@@ -40,15 +57,35 @@ class Column:
     unit: str | None
     meaning: str
     before: str | None = None
+    since: int = 2
+
+
+class Bound(StrEnum):
+    """How the audit chain vouches for the rows of a table."""
+
+    ROWS = "rows"
+    """An entry holds the count and the hash of all rows that share the values of the table's scope."""
+    STATE = "state"
+    """Entries hold every value that was set; a row is what they add up to."""
+    LEDGER = "ledger"
+    """Its changes stand in the ledger, whose lines an entry hashes."""
+    ITSELF = "itself"
+    """It is the chain, or is made of nothing but what the chain says."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the lake: its name, its meaning, its key and its columns."""
+    """One table of the lake: its name, its meaning, its key, its columns, and what vouches for its rows.
+
+    Attributes:
+        scope: columns whose values rows of one hash share; empty unless they are bound as `Bound.ROWS`.
+    """
 
     name: str
     model: type[pa.DataFrameModel]
     key: tuple[str, ...]
+    bound: Bound = Bound.ROWS
+    scope: tuple[str, ...] = ()
 
     @property
     def meaning(self) -> str:
@@ -71,6 +108,7 @@ class Table:
                 unit=(spec.metadata or {}).get("unit"),
                 meaning=spec.description or "",
                 before=(spec.metadata or {}).get("before"),
+                since=(spec.metadata or {}).get("since", 2),
             )
             for name, spec in self.schema.columns.items()
         ]

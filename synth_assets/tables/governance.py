@@ -51,3 +51,4 @@ class AuditLog(pa.DataFrameModel):
     run_id: str = column("Dagster run; empty outside one.")
     details: str = column("Canonical JSON of facts and hashes, never text.")
     entered_at: INSTANT = column("When.")
+    hmac: str = column("HMAC-SHA256 of entry_sha256 under SYNTH_AUDIT_KEY; null where no key was set.", nullable=True)

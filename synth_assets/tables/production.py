@@ -157,6 +157,23 @@ class TrainingExamples(pa.DataFrameModel):
     quality_score: pl.Float64 = column("From its decision.", unit="0..1", nullable=True, ge=0, le=1)
 
 
+class BatchRevisions(pa.DataFrameModel):
+    """One row for every state in which a batch was green: what it held, why, and what it was compared with."""
+
+    dataset: str = column("Dataset.")
+    batch: str = column("Batch.")
+    revision: pl.Int64 = column("Number among the revisions of the batch, red ones counted.", ge=1)
+    causes: str = column("What made it differ from the revision before, as a JSON list.")
+    commit_key: str = column("Commit of training_ready that made it green.")
+    accepted: pl.Int64 = column("Accepted samples.", unit="samples", ge=0)
+    cost_usd: pl.Float64 = column("Cost of all calls of the batch; null if any is unknown.", unit="USD", nullable=True)
+    lines_sha256: str = column("Payload object with the lines a release takes from it.")
+    card_sha256: str = column("Payload object with its card.")
+    compared_with: str = column("Batch its difference is from; null if none was green before it.", nullable=True)
+    diff_sha256: str = column("Payload object with that difference; null if there is none.", nullable=True)
+    made_at: INSTANT = column("When.")
+
+
 class StageCommits(pa.DataFrameModel):
     """One row each time a stage finished, passed or not; the latest one of a stage counts."""
 
@@ -186,3 +203,7 @@ class Verdicts(pa.DataFrameModel):
     facts: str = column("Counts and capped ids behind the verdict, canonical JSON, never text.")
     commit_key: str = column("The stage commit it belongs to.")
     judged_at: INSTANT = column("When.")
+    gate_version: pl.Int64 = column("Version of the gate; another one may measure something else.", before="1", ge=1)
+    value: pl.Float64 = column("The number held against a threshold; null where the gate has none.", nullable=True)
+    least: pl.Float64 = column("Lower end of the threshold at that time; null if open.", nullable=True)
+    most: pl.Float64 = column("Upper end of the threshold at that time; null if open.", nullable=True)

@@ -1,6 +1,6 @@
 """The `Lake` port in memory: as strict as the real one about swaps, nulls and keys, and copied in no time.
 
-What only the real one can do - files, processes, a hash chain that can be computed anew - it does not pretend to do.
+What only the real one can do - files, processes, a ledger - it does not pretend to do.
 `tests/test_lake.py` asks both the same questions.
 """
 
@@ -12,8 +12,9 @@ from typing import Any
 
 import polars as pl
 
-from synth_assets.canonical import digest, sha256, stored_json
-from synth_assets.domain.ledger import sealed
+from synth_assets.canonical import sha256, stored_json
+from synth_assets.domain.chain import Chain
+from synth_assets.domain.ledger import entry_sha256, sealed
 from synth_assets.domain.transactions import Change, Commit, Receipt, StoredObject, Swap
 from synth_assets.errors import IntegrityError, RefusedError, StoppedError
 from synth_assets.tables import TABLES
@@ -28,6 +29,7 @@ class MemoryLake:
         self.home = home
         self.actor = actor
         self.payloads: dict[str, bytes] = {}
+        self._chains: dict[str, Chain] = {}
         self._tables: Tables = {name: table.frame([]) for name, table in TABLES.items()}
 
     def copy(self, home: Path) -> "MemoryLake":
@@ -60,6 +62,15 @@ class MemoryLake:
         parts = (pl.read_parquet(self.get(sha, ".parquet")) for sha in named)
         return pl.concat([pl.DataFrame(schema=schema), *parts], how="diagonal").select(list(schema))
 
+    def chain(self, dataset: str) -> Chain:
+        chain = self._chains.setdefault(dataset, Chain(dataset))
+        new = pl.col("seq") > chain.length
+        chain.extend(
+            self.read("audit_log", dataset=dataset).filter(new).sort("seq").iter_rows(named=True),
+            lambda sha: self.get(sha, ".json"),
+        )
+        return chain
+
     def commit(self, commit: Commit) -> Receipt:
         done = self.read("audit_log", dataset=commit.dataset, commit_key=commit.key)
         if done.height:
@@ -89,7 +100,7 @@ class MemoryLake:
         entry = {"dataset": commit.dataset, "seq": seq, "previous_sha256": before, "commit_key": commit.key}
         entry |= {"action": commit.action, "actor": self.actor, "run_id": commit.run_id}
         entry |= {"details": stored_json(dict(commit.details)), "entered_at": now}
-        hashed = digest([before, commit.key])
+        hashed = entry_sha256(entry)
         if heads.is_empty():
             head = {"dataset": commit.dataset, "head_version": 0, "audit_seq": seq, "audit_sha256": hashed}
             _apply(tables, Change("heads", TABLES["heads"].frame([head])), seq)

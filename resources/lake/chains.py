@@ -1,0 +1,186 @@
+"""The audit chains of a lake, proven: against their head, their ledger, and what is kept outside."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import orjson
+import polars as pl
+
+from resources.lake.head_file import HeadFile
+from resources.lake.ledger import Ledger
+from resources.lake.signing import KEY
+from synth_assets.domain.chain import MIGRATE, RESTORE, Chain
+from synth_assets.domain.ledger import CARRIED, lines_sha256, row_lines
+from synth_assets.domain.migration import bound, contradiction
+from synth_assets.domain.transactions import Commit, StoredObject
+from synth_assets.errors import IntegrityError, RefusedError
+from synth_assets.tables import TABLES, Bound
+
+LOOKS = 3
+"""How often catalog and ledger are looked at before they count as apart: a commit may lie between two looks."""
+
+COLUMNS = ", ".join(TABLES["audit_log"].dtypes)
+
+Query = Callable[[str, list[Any]], pl.DataFrame]
+
+
+class Chains:
+    """Every dataset's chain as far as it was proven in this process."""
+
+    def __init__(
+        self,
+        query: Query,
+        get: Callable[[str, str], bytes],
+        ledger: Ledger,
+        *,
+        sign: Callable[[str], str] | None,
+        kept: HeadFile | None,
+    ) -> None:
+        """Prepare to prove.
+
+        Args:
+            query: runs a SELECT with parameters.
+            get: returns payload by hash and suffix.
+            ledger: the ledgers beside the catalog.
+            sign: signs an entry's hash; None without a key.
+            kept: heads kept outside; None if there are none.
+        """
+        self._query = query
+        self._get = get
+        self._ledger = ledger
+        self._kept = kept
+        self._proven: dict[str, Chain] = {}
+        self.sign = sign
+
+    def prove(self, dataset: str) -> Chain:
+        """Return a chain up to its present head.
+
+        Raises:
+            IntegrityError: it is broken, or what it is compared with says otherwise.
+        """
+        for look in range(1, LOOKS + 1):
+            written = self._ledger.last(dataset)
+            try:
+                chain = self._upto_head(dataset)
+                self._against_ledger(chain, written)
+                break
+            except IntegrityError:
+                self._proven.pop(dataset, None)
+                if look == LOOKS:
+                    raise
+        if self._kept is not None:
+            self._kept.compare(chain)
+        return chain
+
+    def keep(self, dataset: str) -> None:
+        """Write the present head down outside, where that is wanted."""
+        if self._kept is not None:
+            self._kept.keep(self.prove(dataset))
+
+    def _upto_head(self, dataset: str) -> Chain:
+        chain = self._proven.setdefault(dataset, Chain(dataset))
+        heads = self._query(
+            "SELECT head_version, audit_seq, audit_sha256 FROM lake.heads WHERE dataset = ?", [dataset]
+        ).rows()
+        entries = self._query(
+            f"SELECT {COLUMNS} FROM lake.audit_log WHERE dataset = ? AND seq > ? ORDER BY seq",
+            [dataset, chain.length],
+        ).cast(TABLES["audit_log"].dtypes)
+        chain.extend(entries.iter_rows(named=True), lambda sha: self._get(sha, ".json"), self.sign)
+        if heads != ([(chain.head_version, chain.length, chain.head)] if chain.length else []):
+            raise IntegrityError(
+                f"the chain of {dataset} ends at entry {chain.length} and version {chain.head_version}, "
+                "but its head says otherwise",
+                where=f"heads, dataset {dataset}",
+                fix=RESTORE,
+            )
+        return chain
+
+    def _against_ledger(self, chain: Chain, written: tuple[int, str]) -> None:
+        seq, sha = written
+        is_there = seq == 0 or (seq <= chain.length and chain.entries[seq - 1].sha256 == sha)
+        # An entry of the first form could be missing for longer: its rows were written after the commit.
+        if is_there and (seq >= chain.length - 1 or not chain.is_bound):
+            return
+        said = f"its ledger ends at entry {seq}" if seq < chain.length else f"its ledger knows entry {seq}, another one"
+        raise IntegrityError(
+            f"the chain of {chain.dataset} has {chain.length} entries, but {said}",
+            where=str(self._ledger.file(chain.dataset)),
+            fix="restore the older of the two, catalog or ledger, from a backup that is as new as the other",
+        )
+
+    def refuse_unsigned(self, chain: Chain) -> None:
+        """Refuse to write without the key once an entry was signed.
+
+        Raises:
+            RefusedError: the key is not set.
+        """
+        if chain.signed_from is not None and self.sign is None:
+            raise RefusedError(
+                f"the audit of {chain.dataset} is signed, and there is no key to sign with; nothing was changed",
+                where=KEY,
+                fix=f"set {KEY} to the key that signed the entries so far",
+            )
+
+
+def migration(
+    chain: Chain,
+    read: Callable[..., pl.DataFrame],
+    put: Callable[[bytes, str], StoredObject],
+    journal: Iterable[tuple[str, str, int, str]],
+) -> tuple[Commit, list[bytes]]:
+    """Return the commit that binds what entries of the first form left, and its ledger lines.
+
+    Args:
+        chain: of the dataset, unbound.
+        read: the lake's `read`.
+        put: the lake's `put`.
+        journal: batch, name, bytes and sha256 of every segment.
+
+    Raises:
+        IntegrityError: the rows contradict what the entries say.
+    """
+    names = [name for name, table in TABLES.items() if table.bound is not Bound.ITSELF] + ["objects"]
+    tables = {name: read(name, dataset=chain.dataset) for name in names}
+    wrong = contradiction(chain, tables)
+    if wrong is not None:
+        raise IntegrityError(wrong, where=f"the catalog, dataset {chain.dataset}", fix=RESTORE)
+    stored = put(orjson.dumps(bound(tables, journal), option=orjson.OPT_SORT_KEYS), ".json")
+    here = {"dataset": chain.dataset}
+    lines = [line for name in CARRIED for line in row_lines(name, tables[name], here)]
+    commit = Commit(
+        dataset=chain.dataset,
+        key=f"{MIGRATE}:{chain.dataset}:{chain.head[:16]}",
+        action=MIGRATE,
+        run_id="",
+        details={"bound": stored.sha256, "entries": chain.length, "ledger_sha256": lines_sha256(lines)},
+        payload=[("bound", None, stored)],
+    )
+    return commit, lines
+
+
+def refuse_unnamed(chain: Chain, named: pl.DataFrame, kind: str, equals: Mapping[str, Any]) -> None:
+    """Refuse payload that the catalog names and the chain does not, or the other way round.
+
+    Args:
+        chain: of the dataset.
+        named: rows of `objects`.
+        kind: of payload that is read.
+        equals: dataset, and batch if only one batch's is read.
+
+    Raises:
+        IntegrityError: a name was added, or one is gone.
+    """
+    stored = {(batch, name) for batch, name in named.select("batch", pl.col("object_sha256") + pl.col("suffix")).rows()}
+    if chain.is_bound:
+        told = {(batch, name) for of, batch, name in chain.payload if of == kind}
+        told = {each for each in told if each[0] == equals["batch"]} if "batch" in equals else told
+        strays = sorted(stored ^ told, key=str)
+    else:
+        strays = sorted(each for each in stored if each[1] not in chain.objects)
+    if strays:
+        batch, name = strays[0]
+        does = "names a payload file that no entry names" if strays[0] in stored else "no longer names a payload file"
+        raise IntegrityError(
+            f"the catalog {does}: {kind} of {batch or chain.dataset}", where=f"objects, {name}", fix=RESTORE
+        )

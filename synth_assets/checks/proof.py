@@ -1,0 +1,218 @@
+"""What is read of the catalog, proven: the audit chain decides, and rows that say otherwise are an integrity error."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from synth_assets.domain.binding import by_scope, fingerprint, state_of, told
+from synth_assets.domain.chain import DECIDING, RESTORE, Chain, Entry, stage_frame
+from synth_assets.domain.standing import Standing, standing
+from synth_assets.domain.transactions import Lake
+from synth_assets.errors import IntegrityError
+from synth_assets.tables import TABLES
+from synth_assets.vocabulary import Stage
+
+
+def proven(lake: Lake, table: str, **equals: Any) -> pl.DataFrame:
+    """Return rows of a table that are exactly those its entries bound.
+
+    Args:
+        lake: the lake.
+        table: a name of `TABLES` whose rows are bound by scope.
+        **equals: ``dataset``, and columns of the table's scope that narrow it down.
+
+    Raises:
+        IntegrityError: a row was added, changed or removed behind the gates' back.
+    """
+    rows = lake.read(table, **equals)
+    prove_rows(lake.chain(equals["dataset"]), table, rows, equals)
+    return rows
+
+
+def counted(lake: Lake, table: str, dataset: str) -> pl.DataFrame:
+    """Return all rows of a dataset, as many in every scope as its entries bound: none was left out or added.
+
+    Raises:
+        IntegrityError: there are more, or fewer.
+    """
+    rows, chain = lake.read(table, dataset=dataset), lake.chain(dataset)
+    if chain.is_bound:
+        scope = list(TABLES[table].scope)
+        stored = {told(key[:-1]): key[-1] for key in rows.group_by(scope).len().iter_rows()}
+        bound = {key: found.count for key, found in chain.rows.get(table, {}).items() if found.count}
+        wrong = sorted((key for key in {*stored, *bound} if stored.get(key) != bound.get(key)), key=str)
+        if wrong:
+            raise IntegrityError(
+                f"{table} holds {stored.get(wrong[0], 0)} rows where the audit bound {bound.get(wrong[0], 0)}",
+                where=f"{table} {', '.join(str(value) for value in wrong[0])}",
+                fix=RESTORE,
+            )
+    return rows
+
+
+def prove_rows(chain: Chain, table: str, rows: pl.DataFrame, equals: Mapping[str, Any]) -> None:
+    """Compare rows with what the chain binds of them; what was written before entries did is not compared.
+
+    Args:
+        chain: of the dataset.
+        table: whose rows.
+        rows: all that equal ``equals``.
+        equals: values of columns of the table's scope.
+
+    Raises:
+        IntegrityError: they are not the same.
+    """
+    if not chain.is_bound:
+        return
+    wrong = strays(chain, table, rows, equals)
+    if wrong:
+        raise IntegrityError(
+            f"{table} holds other rows than its audit entry bound ({wrong[0]})",
+            where=f"{table}, dataset {chain.dataset}",
+            fix=RESTORE,
+        )
+
+
+def strays(chain: Chain, table: str, rows: pl.DataFrame, equals: Mapping[str, Any]) -> list[str]:
+    """Return the scopes whose rows are not those the chain binds, in words; empty if all are."""
+    scope = TABLES[table].scope
+    wanted = [(place, equals[name]) for place, name in enumerate(scope) if name in equals and name != "dataset"]
+    bound = {
+        key: found
+        for key, found in chain.rows.get(table, {}).items()
+        if all(key[place] == value for place, value in wanted)
+    }
+    stored = by_scope(table, rows)
+    wrong = []
+    for key in sorted({*bound, *stored}, key=str):
+        said, part = bound.get(key), stored.get(key, rows.clear())
+        if said is None or part.height != said.count or fingerprint(table, part, form=said.form) != said.sha256:
+            numbers = f"{part.height} rows, {said.count if said else 0} bound"
+            wrong.append(f"{', '.join(str(value) for value in key if value != chain.dataset)}: {numbers}")
+    return wrong
+
+
+def proven_state(lake: Lake, table: str, **key: Any) -> dict[str, Any] | None:
+    """Return a row of a table whose values are set one by one, or None if there is none.
+
+    Raises:
+        IntegrityError: a value is not what the entries set.
+    """
+    found = lake.read(table, **key)
+    row = None if found.is_empty() else found.row(0, named=True)
+    prove_state(lake.chain(key["dataset"]), table, [] if row is None else [row], key)
+    return row
+
+
+def prove_state(chain: Chain, table: str, rows: list[dict[str, Any]], key: Mapping[str, Any]) -> None:
+    """Compare rows of a state table with what the entries add up to.
+
+    Raises:
+        IntegrityError: they are not the same.
+    """
+    if not chain.is_bound:
+        return
+    places = {name: place for place, name in enumerate(TABLES[table].key)}
+    said = {
+        found: values
+        for found, values in chain.state.get(table, {}).items()
+        if all(found[places[name]] == value for name, value in key.items())
+    }
+    stored = dict(state_of(table, row) for row in rows)
+    for found in sorted({*said, *stored}, key=str):
+        known, held = said.get(found, {}), stored.get(found, {})
+        wrong = sorted(name for name in {*known, *held} if known.get(name) != held.get(name))
+        if wrong or len(rows) != len(stored):
+            raise IntegrityError(
+                f"{table} says another {wrong[0] if wrong else 'number of rows'} than the audit",
+                where=f"{table} {', '.join(str(value) for value in found)}, dataset {chain.dataset}",
+                fix=RESTORE,
+            )
+
+
+def stage_commits(lake: Lake, dataset: str, partition: str | None = None) -> pl.DataFrame:
+    """Return what the stages of a dataset, or of one batch or version, said: rows of `stage_commits`, proven.
+
+    Stage, place, verdict and digests are the entries' own; the rest is looked up.
+
+    Raises:
+        IntegrityError: the table says otherwise, lacks an entry or holds one more.
+    """
+    chain = lake.chain(dataset)
+    entries: list[Entry] = (
+        [each for found in chain.partitions.values() for each in found]
+        if partition is None
+        else chain.partitions.get(partition, [])
+    )
+    said = stage_frame(sorted(entries, key=lambda entry: entry.seq), dataset)
+    stored = lake.read("stage_commits", dataset=dataset, **({} if partition is None else {"partition": partition}))
+    columns = list(DECIDING)
+    strays = [said.join(stored, on=columns, how="anti"), stored.join(said, on=columns, how="anti")]
+    for wrong in strays:
+        if wrong.height or stored.height != said.height:
+            at = (wrong if wrong.height else stored).row(0, named=True)
+            raise IntegrityError(
+                f"stage_commits does not say of {at['partition']} {at['stage']} what its audit entry says",
+                where=f"stage_commits, commit_key {at['commit_key']}",
+                fix=RESTORE,
+            )
+    rest = [name for name in stored.columns if name not in columns]
+    whole = said.join(stored.select("commit_key", *rest), on="commit_key", maintain_order="left")
+    return whole.with_columns(passed=pl.col("is_good")).select(stored.columns)
+
+
+def verdicts_of(lake: Lake, dataset: str, commit_key: str) -> pl.DataFrame:
+    """Return the verdicts of one stage commit, proven: rows of `verdicts`.
+
+    Raises:
+        IntegrityError: they are not those the entry bound.
+    """
+    rows = lake.read("verdicts", dataset=dataset, commit_key=commit_key)
+    prove_rows(lake.chain(dataset), "verdicts", rows, {"commit_key": commit_key})
+    return rows
+
+
+def standing_of(lake: Lake, dataset: str, batch: str) -> Standing:
+    """Return where a batch stands by its entries."""
+    return standing(stage_commits(lake, dataset, batch))
+
+
+@dataclass(frozen=True)
+class ProvenRun:
+    """A model run as its entry bound it.
+
+    Attributes:
+        row: of `model_runs`.
+        evaluations: rows of `evaluations`.
+    """
+
+    row: dict[str, Any]
+    evaluations: pl.DataFrame
+
+
+def proven_run(lake: Lake, dataset: str, model_run_id: str) -> ProvenRun | None:
+    """Return a model run, or None where no entry made it: rows alone are no run.
+
+    Raises:
+        IntegrityError: its rows are not those its entry bound, or stand there without one.
+    """
+    chain = lake.chain(dataset)
+    runs = lake.read("model_runs", dataset=dataset, model_run_id=model_run_id)
+    evaluations = lake.read("evaluations", dataset=dataset, model_run_id=model_run_id)
+    for table, rows in (("model_runs", runs), ("evaluations", evaluations)):
+        prove_rows(chain, table, rows, {"model_run_id": model_run_id})
+    made = any(
+        entry.action == Stage.MODEL_RUN and entry.details.get("output") == model_run_id for entry in chain.entries
+    )
+    if not made and runs.height:
+        raise IntegrityError(
+            f"the model run {model_run_id} stands in the catalog, and no audit entry made it",
+            where=f"model_runs, {model_run_id}",
+            fix=RESTORE,
+        )
+    if runs.is_empty():
+        return None
+    lake.get(runs["model_sha256"][0], ".json")
+    return ProvenRun(runs.row(0, named=True), evaluations)

@@ -1,0 +1,54 @@
+"""Release folders on their way: written and synced before the commit that names them, then brought to their place."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from synth_assets.stages.proof import staged_name
+
+
+def stage_folder(folder: Path, digest: str, files: Mapping[str, bytes]) -> Path:
+    """Write a release beside its place, synced to the last folder; what a crash left there of it is swept first.
+
+    Args:
+        folder: of all releases of the dataset.
+        digest: of the version.
+        files: bytes by path inside.
+
+    Returns:
+        The folder that `place` brings to its place.
+    """
+    staged = folder / staged_name(digest)
+    if staged.exists():
+        shutil.rmtree(staged)
+    for name, data in files.items():
+        file = staged / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("wb") as opened:
+            opened.write(data)
+            opened.flush()
+            os.fsync(opened.fileno())
+    for inside in (*(path for path in staged.rglob("*") if path.is_dir()), staged, folder, folder.parent):
+        _sync(inside)
+    return staged
+
+
+def place(staged: Path, target: Path | None) -> None:
+    """Rename a staged folder to its place, for good; without a place it is removed.
+
+    Whoever dies before this leaves a commit whose folder the next reader brings to its place.
+    """
+    if target is None:
+        shutil.rmtree(staged)
+        return
+    staged.rename(target)
+    _sync(target.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
