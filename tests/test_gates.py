@@ -1,7 +1,7 @@
 """Every gate says yes to good evidence and no to evidence with one fault, and never repeats a text."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,7 @@ from synth_assets.checks.release_gates import (
     judge_release,
 )
 from synth_assets.checks.verdict import MAX_SHOWN, Verdict
+from synth_assets.domain.ids import content_sha256
 from synth_assets.domain.versioning import digest_of
 from synth_assets.recipe.model import RecipeModel, Rule
 from synth_assets.tables import TABLES
@@ -457,7 +458,27 @@ def test_texts_that_share_nothing_pass_the_strictest_rule() -> None:
 
 def members(count: int = 3) -> pl.DataFrame:
     columns = {"sample_id": [f"s{number}" for number in range(count)], "split": ["train"] * count}
-    return pl.DataFrame(columns | {"content_sha256": ["c"] * count, "batch": ["b"] * count})
+    hashes = [content_sha256({"text": text}, "good") for text in LINES[:count]]
+    return pl.DataFrame(columns | {"content_sha256": hashes, "batch": ["b"] * count})
+
+
+LINES = (f"The first of them holds {CANARY} and more.", "A second one, about a bridge.", "Something else in between.")
+
+
+def jsonl(*texts: str, splits: Sequence[str] = ("train",) * 3) -> bytes:
+    return b"".join(
+        orjson.dumps(
+            {
+                "sample_id": f"s{number}",
+                "content_sha256": content_sha256({"text": text}, "good"),
+                "split": splits[number],
+                "label": "good",
+                "fields": {"text": text},
+            },
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+        for number, text in enumerate(texts)
+    )
 
 
 def released(files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -467,15 +488,15 @@ def released(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def good_release() -> Release:
-    files = released({"samples.jsonl": f'{{"text": "{CANARY}"}}\n'.encode() * 3, "README.md": b"# Tiny"})
+    files = released({"samples.jsonl": jsonl(*LINES), "README.md": b"# Tiny"})
     return Release(
         digest=digest_of(members()),
         num_samples=3,
         manifest_sha256=sha256(files["manifest.json"]),
         members=members(),
         files=files,
-        decisions=rows("decisions", 3, decision),
-        rederived=pl.DataFrame({"id": ["b:curated:drift"], "recorded": [True], "derived": [True]}),
+        stages=pl.DataFrame({"id": ["b:scored", "b:curated"], "passed": [True, True]}),
+        resemblance_at_most=0.8,
     )
 
 
@@ -492,7 +513,7 @@ def altered(**files: bytes | None) -> Callable[[Release], Release]:
 
 def forged(release: Release) -> Release:
     """Change a file and write a manifest that fits it."""
-    return replace(release, files=released({"samples.jsonl": b"{}\n" * 3, "README.md": b"# Tiny"}))
+    return replace(release, files=released({"samples.jsonl": jsonl(*LINES[::-1]), "README.md": b"# Tiny"}))
 
 
 RELEASE_FAULTS: dict[str, dict[str, Callable[[Release], Release]]] = {
@@ -513,19 +534,23 @@ RELEASE_FAULTS: dict[str, dict[str, Callable[[Release], Release]]] = {
         ),
     },
     "counts": {
-        "a line too few": altered(samples__jsonl=b"{}\n" * 2),
+        "a line too few": altered(samples__jsonl=jsonl(*LINES[:2])),
         "another number recorded": lambda release: replace(release, num_samples=4),
     },
-    "nothing_disabled": {
-        "a member was rejected": lambda release: replace(release, decisions=first(release.decisions, **REJECTED)),
-        "a member without decision": lambda release: replace(release, decisions=release.decisions.head(2)),
-        "no members": lambda release: replace(release, members=members().head(0)),
+    "content": {
+        "a changed word": altered(samples__jsonl=jsonl(*LINES).replace(b"bridge", b"tunnel")),
+        "another label": altered(samples__jsonl=jsonl(*LINES).replace(b'"label":"good"', b'"label":"bad"', 1)),
+        "no lines": altered(samples__jsonl=b""),
     },
-    "verdicts_rederived": {
-        "another verdict": lambda release: replace(release, rederived=first(release.rederived, derived=False)),
-        "a verdict that was red": lambda release: replace(release, rederived=first(release.rederived, recorded=False)),
-        "a gate there is no more": lambda release: replace(release, rederived=first(release.rederived, derived=None)),
-        "no verdicts": lambda release: replace(release, rederived=release.rederived.head(0)),
+    "verdicts_proven": {
+        "a stage that was red": lambda release: replace(release, stages=first(release.stages, passed=False)),
+        "no stages": lambda release: replace(release, stages=release.stages.head(0)),
+    },
+    "splits_apart": {
+        "a copy in another split": altered(
+            samples__jsonl=jsonl(LINES[0], LINES[1], LINES[1] + " Yes.", splits=("train", "train", "test"))
+        ),
+        "no lines": altered(samples__jsonl=b""),
     },
 }
 
@@ -569,7 +594,8 @@ def good_run() -> Consumption:
         protected=("Nothing here is like any of them at all.",),
         resemblance_at_most=0.5,
         evaluated_rows=(100, 100),
-        test_rows=100,
+        registered=("sha", 100),
+        test_set=("sha", 100),
         is_marked=False,
     )
 
@@ -578,7 +604,8 @@ RUN_FAULTS: dict[str, dict[str, Callable[[Consumption], Consumption]]] = {
     "frozen_test_set": {
         "some rows left out": lambda run: replace(run, evaluated_rows=(100, 99)),
         "measured on nothing": lambda run: replace(run, evaluated_rows=()),
-        "a test set nobody registered": lambda run: replace(run, test_rows=None),
+        "other rows under the same name": lambda run: replace(run, test_set=("another", 100)),
+        "a row too few": lambda run: replace(run, test_set=("sha", 99)),
     },
     "no_contamination": {
         "a row of the test set": lambda run: replace(run, protected=(TEXTS[2],)),

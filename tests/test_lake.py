@@ -100,7 +100,7 @@ def everything(lake: AnyLake) -> dict[str, list[tuple[Any, ...]]]:
 
 def entry_hash(row: dict[str, Any]) -> str:
     """Compute an entry's hash from the stored row alone, with nothing of the project's."""
-    told = {name: value for name, value in row.items() if name != "entry_sha256"}
+    told = {name: value for name, value in row.items() if name not in ("entry_sha256", "hmac")}
     told["entered_at"] = row["entered_at"].isoformat()
     text = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -142,7 +142,15 @@ def test_a_commit_writes_its_rows_its_payload_and_its_audit_entry(either: AnyLak
     )
     assert (entry["seq"], entry["entry_sha256"]) == (receipt.seq, receipt.entry_sha256)
     assert (entry["action"], entry["actor"], entry["run_id"]) == ("try", "tester", "run")
-    assert json.loads(entry["details"]) == {"what": "naïve one", "many": [1, 2], "objects": [f"{stored.sha256}.json"]}
+    details = json.loads(entry["details"])
+    assert {name: details[name] for name in ("what", "many", "objects", "payload")} == {
+        "what": "naïve one",
+        "many": [1, 2],
+        "objects": [f"{stored.sha256}.json"],
+        "payload": [["recipe", "b", f"{stored.sha256}.json"]],
+    }
+    (bound,) = details["rows"]
+    assert bound[:3] == ["usage_log", ["tiny", 1, "export", NOON.isoformat()], 1]
     assert not receipt.was_replayed
 
 

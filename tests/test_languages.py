@@ -55,7 +55,7 @@ def test_each_sample_carries_the_language_it_was_asked_for_in_and_is_checked_aga
     assert dict(samples["language"].value_counts().iter_rows()) == {"en": 4, "de": 2}
     likely = world.rows("assessments", name="language").join(samples, on="sample_id")
     assert likely["value"].min() > 0.9
-    assert world.release("1").success
+    assert world.release("v1").success
     folder = world.home / "releases/tiny/v1"
     released = [orjson.loads(line) for line in (folder / "samples.jsonl").read_bytes().splitlines()]
     assert {row["language"] for row in released} == {"de", "en"}

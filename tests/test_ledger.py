@@ -13,6 +13,7 @@ from resources.lake import DuckLake, open_lake
 from resources.lake.ledger import TAIL_BYTES, last_entry
 from synth_assets.domain.ledger import recorded
 from synth_assets.domain.transactions import Change
+from synth_assets.errors import IntegrityError
 from synth_assets.reports.audit import verify
 from tests.fakes.lake_rows import SECRET, small_lake
 from tests.test_auditing import decisions
@@ -90,7 +91,7 @@ def test_the_same_key_is_in_the_ledger_once(lake: DuckLake) -> None:
 def test_an_entry_that_is_already_the_last_is_not_appended_again(lake: DuckLake) -> None:
     lake.commit(commit("one", used(1)))
 
-    lake.ledger.append(lake.read("audit_log", seq=1).row(0, named=True), [], lake.read)
+    lake.ledger.append(lake.read("audit_log", seq=1).row(0, named=True), [])
 
     assert seqs(lake) == [(1, False)]
 
@@ -125,7 +126,7 @@ lake.commit(commit("died", decided("died", "b1", 3)))
 """
 
 
-def test_an_entry_whose_process_died_before_it_was_in_the_ledger_is_made_up_for_and_marked(home: Path) -> None:
+def test_an_entry_whose_process_died_before_it_was_in_the_ledger_is_made_up_for_with_its_own_rows(home: Path) -> None:
     process = python(DIES, home)
     process.communicate(timeout=60)
     assert process.returncode == 9
@@ -134,26 +135,32 @@ def test_an_entry_whose_process_died_before_it_was_in_the_ledger_is_made_up_for_
     assert findings(lake) == ["entry 2 is in the catalog, not in the ledger"]
     lake.commit(commit("after", decided("after", "b2", 4)))
 
-    assert seqs(lake) == [(1, False), (2, True), (3, True)]
+    assert seqs(lake) == [(1, False), (2, False), (3, False)]
     assert findings(lake) == []
-    snapshot = [line for line in lines_of(lake) if line.get("table") == "decisions"][-1]
-    assert snapshot["replaces"] == {"dataset": DATASET}
-    assert len(snapshot["columns"]["sample_id"]) == lake.read("decisions").height == 2 + 3 + 4
-    lake.commit(commit("later", used(1)))
-    assert seqs(lake)[-1] == (4, False)
+    told = [line["columns"]["sample_id"] for line in lines_of(lake) if line.get("table") == "decisions"]
+    assert [len(samples) for samples in told] == [2, 3, 4]
     lake.close()
 
 
-def test_a_home_that_had_no_ledger_gets_all_of_it_with_its_next_commit(lake: DuckLake) -> None:
+def test_a_process_that_died_leaves_rows_that_nobody_can_change_before_they_are_completed(home: Path) -> None:
+    process = python(DIES, home)
+    process.communicate(timeout=60)
+    file = home / "ledger" / DATASET / "entries.jsonl"
+    file.write_bytes(file.read_bytes().replace(b'"b1-0"', b'"b1-9"'))
+
+    lake = open_lake(home, {})
+    with pytest.raises(IntegrityError, match="its rows are not in the ledger"):
+        lake.commit(commit("after", decided("after", "b2", 4)))
+    lake.close()
+
+
+def test_a_ledger_that_lacks_more_than_the_last_commit_is_refused(lake: DuckLake) -> None:
     for number in range(3):
         lake.commit(commit(f"k{number}", used(number)))
     file_of(lake).unlink()
 
-    lake.commit(commit("next", used(9)))
-
-    assert seqs(lake) == [(1, True), (2, True), (3, True), (4, True)]
-    assert verify(lake, DATASET, None).recovered == [1, 2, 3, 4]
-    assert findings(lake) == []
+    with pytest.raises(IntegrityError, match="its ledger ends at entry 0"):
+        lake.commit(commit("next", used(9)))
 
 
 @pytest.mark.parametrize("torn", [b'{"entry":{"seq":2', b'{"table":"decisions","rows":[]}\n', b"\0\0\0\0", b'{"table'])
@@ -172,12 +179,12 @@ def test_what_a_crash_left_behind_the_last_entry_is_cut(lake: DuckLake, torn: by
 @pytest.mark.parametrize("end", [b"", b'{"entry":{"seq"', b'{"table":"decisions"}\n{"entry"'])
 def test_the_last_entry_is_found_behind_any_amount_of_rows(tmp_path: Path, end: bytes) -> None:
     rows = b'{"table":"decisions","rows":"' + b"x" * 3 * TAIL_BYTES + b'"}\n'
-    entry = b'{"entry":{"seq":7,"commit_key":"k"},"is_recovered":false}\n'
+    entry = b'{"entry":{"seq":7,"entry_sha256":"k"},"is_recovered":false}\n'
     file = tmp_path / "entries.jsonl"
     for data in (entry + rows + end, rows + entry + end, entry + end):
         file.write_bytes(data)
         handle = os.open(file, os.O_RDONLY)
-        assert last_entry(handle) == (data.rindex(entry) + len(entry), {"seq": 7, "commit_key": "k"})
+        assert last_entry(handle) == (data.rindex(entry) + len(entry), {"seq": 7, "entry_sha256": "k"})
         os.close(handle)
 
 
@@ -191,7 +198,7 @@ def test_appending_reads_the_end_of_a_long_ledger_only(lake: DuckLake, monkeypat
 
     lake.commit(commit("next", used(1)))
 
-    assert read == [TAIL_BYTES]
+    assert set(read) == {TAIL_BYTES}
 
 
 def test_a_ledger_that_cannot_be_written_does_not_undo_the_commit(
@@ -212,7 +219,7 @@ def test_a_ledger_that_cannot_be_written_does_not_undo_the_commit(
     assert "entry 2 is committed, but not in" in caplog.text
     assert seqs(lake) == [(1, False)]
     lake.commit(commit("three", used(3)))
-    assert seqs(lake) == [(1, False), (2, True), (3, True)]
+    assert seqs(lake) == [(1, False), (2, False), (3, False)]
     assert findings(lake) == []
 
 
@@ -228,14 +235,15 @@ def test_a_last_line_nobody_can_read_stays_as_evidence_and_stops_no_commit(lake:
     assert any("is not what was written" in what for what in findings(lake))
 
 
-def test_a_catalog_older_than_its_ledger_keeps_working_and_is_found(lake: DuckLake) -> None:
+def test_a_catalog_older_than_its_ledger_is_refused_and_found(lake: DuckLake) -> None:
     for number in range(3):
         lake.commit(commit(f"k{number}", used(number)))
     first = lake.read("audit_log", seq=1).row(0, named=True)
     lake._connection.execute("DELETE FROM lake.audit_log WHERE seq > 1")
     lake._connection.execute("UPDATE lake.heads SET audit_seq = 1, audit_sha256 = ?", [first["entry_sha256"]])
 
-    lake.commit(commit("another past", used(9)))
+    with pytest.raises(IntegrityError, match="its ledger knows entry 3"):
+        lake.commit(commit("another past", used(9)))
 
-    assert [seq for seq, _ in seqs(lake)] == [1, 2, 3, 2]
+    assert [seq for seq, _ in seqs(lake)] == [1, 2, 3]
     assert any("entry 2" in what for what in findings(lake))

@@ -76,6 +76,6 @@ def test_reasoning_is_stored_beside_the_raw_answer_and_in_no_sample(tmp_path: Pa
     answers = world.lake.payload("answers", ANSWERS_SCHEMA, dataset="tiny")
     assert answers["reasoning"].str.starts_with(THOUGHT).all()
     assert answers.height == world.rows("samples").height == 18
-    assert world.release("1").success
+    assert world.release("v1").success
     for file in (world.home / "releases").rglob("*"):
         assert not file.is_file() or THOUGHT.encode() not in file.read_bytes(), file.name

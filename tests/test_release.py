@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from synth_assets.domain.cards import escaped
-from synth_assets.domain.release import Contents, release_files, sample_rows
+from synth_assets.domain.release import Contents, Parts, release_files, sample_lines, sample_rows, told_content
 from synth_assets.recipe import RecipeModel
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Stage
@@ -82,7 +82,7 @@ def sample(number: int, **changes: Any) -> dict[str, Any]:
     return facts | changes
 
 
-def contents(*samples: dict[str, Any], model: RecipeModel | None = None, **changes: Any) -> Contents:
+def parts(*samples: dict[str, Any]) -> Parts:
     rows = list(samples) or [sample(number) for number in range(5)]
 
     def table(name: str) -> pl.DataFrame:
@@ -98,16 +98,7 @@ def contents(*samples: dict[str, Any], model: RecipeModel | None = None, **chang
         for row in rows
         for mood in row["moods"]
     ]
-    verdicts = [
-        {"partition": batch, "stage": stage, "gate": gate, "passed": True}
-        for batch in sorted({row["batch"] for row in rows})
-        for stage, gate in ((Stage.GENERATED, "contract"), (Stage.CURATED, "label_balance"), (Stage.CURATED, "drift"))
-    ]
-    whole = Contents(
-        model=model or RecipeModel.model_validate(RECIPE),
-        version=2,
-        parent_version=1,
-        digest="d" * 64,
+    return Parts(
         members=pl.DataFrame(
             [{key: row[key] for key in ("sample_id", "content_sha256", "split", "batch")} for row in rows]
         ),
@@ -118,21 +109,40 @@ def contents(*samples: dict[str, Any], model: RecipeModel | None = None, **chang
         assessments=TABLES["assessments"].frame(assessments),
         tags=TABLES["tags"].frame(tags),
         texts=pl.DataFrame([{"sample_id": row["sample_id"], "field": "text", "text": row["text"]} for row in rows]),
-        verdicts=TABLES["verdicts"].frame(verdicts),
+    )
+
+
+def contents(
+    *samples: dict[str, Any], model: RecipeModel | None = None, cost_usd: float | None = 0.0125, **changes: Any
+) -> Contents:
+    made = sample_lines(parts(*samples))
+    batches = sorted({json.loads(line)["batch"] for line in made})
+    verdicts = [
+        {"batch": batch, "stage": stage, "gate": gate, "passed": True}
+        for batch in batches
+        for stage, gate in ((Stage.GENERATED, "contract"), (Stage.CURATED, "label_balance"), (Stage.CURATED, "drift"))
+    ]
+    costs = [cost_usd] + [0.0] * (len(batches) - 1)
+    figures = {"requested": 3, "answered": 3, "parsed": 3, "accepted": 3, "recipe_sha256": "r" * 64}
+    whole = Contents(
+        model=model or RecipeModel.model_validate(RECIPE),
+        version=2,
+        parent_version=1,
+        digest="d" * 64,
+        lines=made,
+        batches={batch: {**figures, "cost_usd": cost} for batch, cost in zip(batches, costs, strict=True)},
+        verdicts=verdicts,
         batches_left_out={"2026-11-09": "curated", "2026-11-08": "scored"},
-        cost_usd=0.0125,
     )
     return replace(whole, **changes)
 
 
-def mixed(whole: Contents, seed: int) -> Contents:
-    """The same contents with the rows of every table in another order."""
+def mixed(whole: Parts, seed: int) -> Parts:
+    """The same parts with the rows of every table in another order."""
     frames = {
-        field.name: getattr(whole, field.name).sample(fraction=1.0, shuffle=True, seed=seed)
-        for field in fields(whole)
-        if isinstance(getattr(whole, field.name), pl.DataFrame)
+        field.name: getattr(whole, field.name).sample(fraction=1.0, shuffle=True, seed=seed) for field in fields(whole)
     }
-    return replace(whole, **frames, batches_left_out=dict(reversed(whole.batches_left_out.items())))
+    return replace(whole, **frames)
 
 
 def lines(files: dict[str, bytes]) -> list[dict[str, Any]]:
@@ -148,9 +158,11 @@ def front_matter(card: str) -> Any:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_same_contents_give_the_same_bytes_whatever_the_order_of_rows(seed: int) -> None:
-    whole = contents()
+    whole, made = parts(), contents()
+    turned = {name: dict(reversed(getattr(made, name).items())) for name in ("batches", "batches_left_out")}
 
-    assert release_files(mixed(whole, seed)) == release_files(whole)
+    assert sample_lines(mixed(whole, seed)) == made.lines
+    assert release_files(replace(made, verdicts=made.verdicts[::-1], **turned)) == release_files(made)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +201,33 @@ def test_the_manifest_knows_every_other_file_by_hash_and_size() -> None:
     assert manifest["counts"] == {"samples": 5, "labels": {"positive": 3, "negative": 2}}
     assert len(manifest["verdicts"]) == 6
     assert manifest["batches_left_out"] == {"2026-11-08": "scored", "2026-11-09": "curated"}
+
+
+def test_a_version_tells_its_difference_in_a_file_of_its_own_and_the_first_has_none() -> None:
+    diff = {"from": "v1", "counts": {"added": 5}}
+
+    assert json.loads(release_files(contents(diff=diff))["diff.json"]) == diff
+    assert "diff.json" not in release_files(contents())
+
+
+def test_the_card_names_batches_that_are_inside_by_older_rules_or_an_older_revision() -> None:
+    made = contents(
+        batches_behind={"2026-11-01": "curated"}, as_judged={"2026-11-02": "drift 0.2, where today at most 0.1"}
+    )
+    card = release_files(made)["README.md"].decode()
+
+    assert "batch 2026-11-01 is inside as it was last green: what came since is held back at curated" in card
+    assert "## Inside by the rules of their time" in card
+    assert "batch 2026-11-02: drift 0.2, where today at most 0.1" in card
+
+
+def test_the_content_hash_of_a_line_can_be_computed_from_the_line() -> None:
+    line = json.loads(sample_lines(parts(sample(1)))[0])
+    told = json.dumps(
+        {"fields": line["fields"], "label": line["label"]}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+
+    assert told_content(line) == hashlib.sha256(told.encode()).hexdigest()
 
 
 # --- rows
@@ -232,7 +271,7 @@ def test_lines_come_by_batch_attempt_and_ordinal() -> None:
 
 
 def test_only_members_are_released_though_their_batches_hold_more() -> None:
-    whole = contents()
+    whole = parts()
     inside = whole.members.filter(pl.col("sample_id").is_in(["s1", "s4"]))
 
     assert [row["sample_id"] for row in sample_rows(replace(whole, members=inside))] == ["s1", "s4"]

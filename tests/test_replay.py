@@ -34,8 +34,8 @@ def commit_of(number: int, kind: str, batch: str, count: int) -> Commit:
     changes: dict[str, list[Change]] = {
         "append": [Change("decisions", rows)],
         "replace": [Change("decisions", rows, {"dataset": "tiny", "batch": batch})],
-        "replace any of": [Change("decisions", rows, {"batch": [batch, "b1"]})],
-        "clear": [Change("decisions", rows.clear(), {"batch": batch, "reason": None})],
+        "replace any of": [Change("decisions", rows, {"dataset": "tiny", "batch": [batch, "b1"]})],
+        "clear": [Change("decisions", rows.clear(), {"dataset": "tiny", "batch": batch})],
         "move": [],
     }
     here = {"dataset": "tiny", "alias": "latest"}

@@ -86,11 +86,15 @@ def test_what_may_be_missing_says_when_it_is() -> None:
     assert silent <= {"training_examples.quality_score", "dataset_versions.reason"}  # as their decision, as their asker
 
 
+BOUNDS = ("value", "least", "most")
+
+
 def test_a_measured_number_has_a_unit_and_what_is_no_number_has_none() -> None:
     without = {name for name, column in COLUMNS.items() if column.dtype.is_float() and not column.unit}
     superfluous = {name for name, column in COLUMNS.items() if column.unit and not column.dtype.is_numeric()}
 
-    assert without <= {"assessments.value", "tags.score"}  # in the unit of its scorer, of its kind of rule
+    in_the_unit_of_what_was_measured = {"assessments.value", "tags.score", *(f"verdicts.{name}" for name in BOUNDS)}
+    assert without <= in_the_unit_of_what_was_measured
     assert superfluous == set()
 
 
@@ -127,6 +131,8 @@ def test_a_whole_number_without_unit_is_a_place_or_a_count_of_itself() -> None:
         "commit_seq",
         "audit_seq",
         "head_version",
+        "revision",
+        "gate_version",
     }
 
     assert bare <= known | {"parent_version"}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -120,10 +121,11 @@ def _rows(change: Change) -> Iterator[tuple[Scope, Rows]]:
         return
     parts = by_scope(change.table, change.rows.select(list(table.dtypes)).cast(table.dtypes))
     if change.replaces is not None:
-        emptied = told([change.replaces.get(name) for name in table.scope])
-        if None in emptied or any(isinstance(value, list | tuple) for value in emptied):
+        if not set(table.scope) <= set(change.replaces):
             raise ValueError(f"a change of {change.table} must name what it replaces: {', '.join(table.scope)}")
-        parts = {emptied: TABLES[change.table].frame([])} | parts
+        values = (change.replaces[name] for name in table.scope)
+        emptied = product(*(value if isinstance(value, list | tuple | set) else [value] for value in values))
+        parts = {told(scope): table.frame([]) for scope in emptied} | parts
     for scope, part in parts.items():
         yield scope, Rows(part.height, fingerprint(change.table, part))
 

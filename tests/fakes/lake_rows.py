@@ -17,6 +17,7 @@ import polars as pl
 from resources.lake import DuckLake, open_lake
 from synth_assets.canonical import sha256, stored_json
 from synth_assets.domain import ids
+from synth_assets.domain.chain import GATE_SET, PERMANENT
 from synth_assets.domain.drafting import TEXTS_SCHEMA
 from synth_assets.domain.planning import PROMPTS_SCHEMA
 from synth_assets.domain.transactions import Change, Commit, StoredObject, Swap
@@ -73,20 +74,38 @@ def small_lake(home: Path) -> DuckLake:
         "assessments": [_assessment(ordinal) for ordinal in range(5)],
         "decisions": [_decision(ordinal, *decided) for ordinal, decided in enumerate(DECIDED)],
         "training_examples": [_example(ordinal) for ordinal in (0, 2, 3)],
-        "verdicts": _verdicts(),
         **_releases(manifest),
     }
     payload: list[tuple[str, str | None, StoredObject]] = [("texts", batch, stored) for batch, stored in texts.items()]
     payload += [("prompts", batch, stored) for batch, stored in prompts.items()]
-    first = [row for row in _stage_commits() if row["commit_key"].endswith(":1")]
-    second = [row for row in _stage_commits() if row["commit_key"].endswith(":2")]
-    changes = [Change(name, TABLES[name].frame(rows)) for name, rows in {**tables, "stage_commits": first}.items()]
+    changes = [Change(name, TABLES[name].frame(rows)) for name, rows in tables.items()]
     payload.append(("seeds", None, seeds))
-    lake.commit(Commit(DATASET, "by hand, 1", "by hand", "", {}, changes=changes, payload=payload))
-    later = [Change("stage_commits", TABLES["stage_commits"].frame(second))]
-    head = [Swap("heads", {"dataset": DATASET}, {"head_version": 0}, {"head_version": 2})]
-    lake.commit(Commit(DATASET, "by hand, 2", "by hand", "", {}, changes=later, swaps=head))
+    lake.commit(Commit(DATASET, "by hand", "by hand", "", {}, changes=changes, payload=payload))
+    for row in _stage_commits():
+        lake.commit(_stage_commit(row, manifest))
     return lake
+
+
+def _stage_commit(row: dict[str, Any], manifest: Mapping[int, str]) -> Commit:
+    """One stage as it is committed; its verdicts are those written by hand, its gates all there must be."""
+    key, stage = row["commit_key"], row["stage"]
+    gates = dict.fromkeys(PERMANENT[GATE_SET].get(stage, set()), row["passed"])
+    details = {"batch": row["partition"], "passed": row["passed"], "gate_set": GATE_SET, "gates": gates}
+    details |= {"input": row["input_digest"], "output": row["output_digest"]}
+    swaps = []
+    if stage == "dataset_version":
+        number = int(row["partition"][1:])
+        details |= {"version": number, "manifest_sha256": manifest[number]}
+        swaps = [Swap("heads", {"dataset": DATASET}, {"head_version": number - 1}, {"head_version": number})]
+    judged = [each for each in _verdicts() if each["commit_key"] == key]
+    changes = [Change("stage_commits", TABLES["stage_commits"].frame([row]))]
+    changes.append(Change("verdicts", TABLES["verdicts"].frame(judged)))
+    return Commit(DATASET, key, stage, row["run_id"], details, changes=changes, swaps=swaps)
+
+
+def content(ordinal: int) -> str:
+    """Return the content hash of a sample, computed from its text and label."""
+    return ids.content_sha256({"text": f"{SECRET} {ordinal}"}, HOSTILE if ordinal == 4 else "pos")
 
 
 def _texts(batch: str) -> pl.DataFrame:
@@ -195,7 +214,7 @@ def _samples(batch: str, stored: str) -> Rows:
             "sample_id": sample(ordinal, batch),
             "request_id": request(batch, ordinal),
             "generation_id": ids.generation_id(request(batch, ordinal), f"call{ordinal}"),
-            "content_sha256": f"content {batch} {ordinal}",
+            "content_sha256": content(ordinal),
             "task_type": "classification",
             "language": "en",
             "label": HOSTILE if ordinal == 4 else "pos",
@@ -219,7 +238,7 @@ def _decision(ordinal: int, decision: str, reason: str | None) -> dict[str, Any]
 
 def _example(ordinal: int) -> dict[str, Any]:
     row = {"dataset": DATASET, "batch": GREEN, "sample_id": sample(ordinal), "split": "train", "label": "pos"}
-    return {**row, "content_sha256": f"content {GREEN} {ordinal}", "quality_score": 0.5}
+    return {**row, "content_sha256": content(ordinal), "quality_score": 0.5}
 
 
 def _stage_commits() -> Rows:
@@ -271,6 +290,7 @@ def _verdicts() -> Rows:
             "facts": stored_json(facts),
             "commit_key": _key(partition, stage, turn),
             "judged_at": NOON,
+            "gate_version": 1,
         }
         for partition, stage, turn, gate, passed, facts in said
     ]
@@ -315,8 +335,8 @@ def _digest(ordinals: Sequence[int]) -> str:
 
 
 def _member(ordinal: int, added: int, removed: int | None) -> dict[str, Any]:
-    row = {"dataset": DATASET, "sample_id": sample(ordinal), "content_sha256": f"content {GREEN} {ordinal}"}
-    row |= {"split": "train", "batch": GREEN, "added_in": added, "removed_in": removed}
+    row = {"dataset": DATASET, "sample_id": sample(ordinal), "content_sha256": content(ordinal)}
+    row |= {"split": "train" if ordinal else "validation", "batch": GREEN, "added_in": added, "removed_in": removed}
     return {**row, "cause": "disable" if removed else None}
 
 
@@ -349,7 +369,8 @@ def _evaluation(version: int, subject: str) -> dict[str, Any]:
 
 
 def _released(ordinal: int) -> dict[str, Any]:
-    row = {"sample_id": sample(ordinal), "content_sha256": f"content {GREEN} {ordinal}", "batch": GREEN}
+    row = {"sample_id": sample(ordinal), "content_sha256": content(ordinal), "batch": GREEN}
+    row |= {"assessments": {"words": 7.0}}
     row |= {"split": "train" if ordinal else "validation", "language": "en", "label": "pos", "quality_score": 0.5}
     row |= {"prompt_name": "critics", "prompt_version": "1", "model": "fake", "tags": {"tone": "dry"}}
     return {**row, "fields": {"text": f"{SECRET} {ordinal}"}}
