@@ -11,7 +11,7 @@ import os
 import queue
 import secrets
 import threading
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -180,10 +180,28 @@ def prefixes(home: Path, dataset: str, batch: str = "*") -> list[tuple[str, str,
     return [(file.parent.name, file.name, *_hashed(file)) for file in found]
 
 
-def _hashed(file: Path) -> tuple[int, str]:
+def prefixes_of(
+    home: Path, dataset: str, bound: Mapping[tuple[str, str], tuple[int, str]]
+) -> dict[tuple[str, str], tuple[int, str]]:
+    """Return bytes and sha256 of the beginning of every bound segment, as long as it was bound; fewer if it is shorter.
+
+    Args:
+        home: SYNTH_HOME.
+        dataset: whose journal.
+        bound: bytes and sha256 by (batch, segment).
+    """
+    folder = home / "journal" / dataset
+    return {
+        (batch, name): _hashed(folder / batch / name, size)
+        for (batch, name), (size, _) in bound.items()
+        if (folder / batch / name).is_file()
+    }
+
+
+def _hashed(file: Path, size: int = -1) -> tuple[int, str]:
     with file.open("rb") as segment:
-        sha = hashlib.file_digest(segment, "sha256").hexdigest()
-        return segment.tell(), sha
+        data = segment.read(size)
+    return len(data), hashlib.sha256(data).hexdigest()
 
 
 class _Segment:

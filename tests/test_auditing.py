@@ -27,7 +27,7 @@ from synth_assets.tables import TABLES
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 LENGTH = 5
-FIELDS = list(TABLES["audit_log"].dtypes)
+FIELDS = [name for name in TABLES["audit_log"].dtypes if name != "hmac"]
 Entry = dict[str, Any]
 
 
@@ -39,7 +39,9 @@ def decisions(batch: str, count: int = 2) -> pl.DataFrame:
 
 def committed(number: int) -> Commit:
     """The commit of an entry; every other one carries rows."""
-    rows = [Change("decisions", decisions(f"b{number}"), {"batch": f"b{number}"})] if number % 2 else []
+    rows = (
+        [Change("decisions", decisions(f"b{number}"), {"dataset": "tiny", "batch": f"b{number}"})] if number % 2 else []
+    )
     return Commit("tiny", f"key {number}", "curated", "run", {"batch": f"b{number}"}, changes=rows)
 
 
@@ -180,8 +182,9 @@ def test_any_changed_byte_of_the_ledger_is_found(data: st.DataObject) -> None:
 
 
 @settings(deadline=None)
-@given(number=st.integers(0, len(LINES) - 1))
+@given(number=st.integers(0, len(LINES) - 2))
 def test_a_removed_line_of_the_ledger_is_found(number: int) -> None:
+    """But for the entry of the last commit, which a process that dies leaves out, and the next one writes."""
     assert found(lines=[*LINES[:number], *LINES[number + 1 :]]) != []
 
 
@@ -263,10 +266,10 @@ def test_what_a_commit_names_and_carries_goes_into_its_entry() -> None:
     ]
 
 
-def test_a_commit_that_carries_nothing_keeps_its_details() -> None:
+def test_a_commit_that_carries_nothing_says_its_form_and_nothing_more() -> None:
     commit = replace(committed(1), changes=[])
 
-    assert sealed(commit) == (commit, [])
+    assert sealed(commit) == (replace(commit, details={**commit.details, "form": 2}), [])
 
 
 def told(seq: int, action: str, **details: Any) -> Entry:

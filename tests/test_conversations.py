@@ -137,7 +137,7 @@ def test_a_chat_that_goes_on_is_sent_whole_and_becomes_the_dialogue(tmp_path: Pa
         assert (turns[2]["content"], turns[3]["content"]) == ("MORE?", "No.")
     second = world.generator.asked[-1][0].prompt
     assert [message["role"] for message in second] == ["system", "user", "assistant", "user"]
-    assert world.release("1").success
+    assert world.release("v1").success
     lines = (world.home / "releases/tiny/v1/samples.jsonl").read_bytes().splitlines()
     assert [turn["role"] for turn in orjson.loads(lines[0])["fields"]["messages"]][:2] == ["user", "assistant"]
 

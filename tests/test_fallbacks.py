@@ -66,7 +66,7 @@ def test_the_next_model_is_asked_and_every_call_is_told_apart(tmp_path: Path) ->
     assert set(generations["price_as_of"]) == {"2026-10-01"}
     cost = [FAR.price.of(*tokens) for tokens in generations.select("input_tokens", "output_tokens").iter_rows()]
     assert generations["cost_usd"].to_list() == pytest.approx(cost)
-    assert world.release("1").success
+    assert world.release("v1").success
     lines = (world.home / "releases/tiny/v1/samples.jsonl").read_bytes().splitlines()
     assert {orjson.loads(line)["model"] for line in lines} == {"big"}
 

@@ -548,7 +548,7 @@ RELEASE_FAULTS: dict[str, dict[str, Callable[[Release], Release]]] = {
     },
     "splits_apart": {
         "a copy in another split": altered(
-            samples__jsonl=jsonl(LINES[0], LINES[1], LINES[1] + " Yes.", splits=("train", "train", "test"))
+            samples__jsonl=jsonl(LINES[0], LINES[1], LINES[1].upper(), splits=("train", "train", "test"))
         ),
         "no lines": altered(samples__jsonl=b""),
     },

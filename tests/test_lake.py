@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> AnyLake:
 
 def used(number: int, dataset: str = "tiny") -> Change:
     row = {"dataset": dataset, "version": 1, "action": "export", "actor": "tester", "details": str(number)}
-    return Change("usage_log", TABLES["usage_log"].frame([row | {"used_at": NOON}]))
+    return Change("usage_log", TABLES["usage_log"].frame([row | {"used_at": NOON + timedelta(minutes=number)}]))
 
 
 def batch_row(**changes: Any) -> Change:
@@ -150,7 +150,7 @@ def test_a_commit_writes_its_rows_its_payload_and_its_audit_entry(either: AnyLak
         "payload": [["recipe", "b", f"{stored.sha256}.json"]],
     }
     (bound,) = details["rows"]
-    assert bound[:3] == ["usage_log", ["tiny", 1, "export", NOON.isoformat()], 1]
+    assert bound[:3] == ["usage_log", ["tiny", 1, "export", (NOON + timedelta(minutes=1)).isoformat()], 1]
     assert not receipt.was_replayed
 
 

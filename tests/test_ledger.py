@@ -57,7 +57,8 @@ def test_every_entry_of_the_chain_is_in_the_ledger_as_it_is_in_the_catalog(lake:
 
     rows = lake.read("audit_log", dataset=DATASET).sort("seq").to_dicts()
     assert [line["entry"] for line in lines_of(lake)] == [
-        {**row, "entered_at": row["entered_at"].isoformat()} for row in rows
+        {**{name: value for name, value in row.items() if name != "hmac"}, "entered_at": row["entered_at"].isoformat()}
+        for row in rows
     ]
     assert findings(lake) == []
 
@@ -132,7 +133,7 @@ def test_an_entry_whose_process_died_before_it_was_in_the_ledger_is_made_up_for_
     assert process.returncode == 9
 
     lake = open_lake(home, {})
-    assert findings(lake) == ["entry 2 is in the catalog, not in the ledger"]
+    assert findings(lake) == [], "its rows are there, so the next commit can complete it"
     lake.commit(commit("after", decided("after", "b2", 4)))
 
     assert seqs(lake) == [(1, False), (2, False), (3, False)]

@@ -195,7 +195,7 @@ def test_the_chain_of_every_sample_of_the_small_lake(small: DuckLake) -> None:
     assert set(rows) == {*(sample(n) for n in range(5)), *(sample(n, STOPPED) for n in range(2))}
     chain = ("split", "versions", "model_run_ids")
     assert [tuple(rows[sample(n)][name] for name in chain) for n in range(4)] == [
-        ("train", "1, 2", both),
+        ("validation", "1, 2", both),
         ("train", "1", model_run(1)),
         ("train", "2", model_run(2)),
         (None, None, None),

@@ -15,7 +15,7 @@ from resources.lake.connection import connect
 from resources.lake.query import checked, contain, fetched, plainly, run_query
 from synth_assets.domain.transactions import Change, Commit
 from synth_assets.errors import IntegrityError, UsageError
-from tests.fakes.lake_rows import GREEN, SECRET, sample, small_lake
+from tests.fakes.lake_rows import DATASET, GREEN, SECRET, sample, small_lake
 
 Ask = Callable[..., pl.DataFrame]
 
@@ -121,7 +121,7 @@ def test_text_views_of_a_lake_without_text_are_empty(new_home: Path) -> None:
 def test_a_text_no_sample_points_at_any_more_is_not_found(home: Path, copy_of: Callable[[Path], Path]) -> None:
     own = copy_of(home)
     lake = open_lake(own, {})
-    gone = Change("samples", lake.read("samples").clear(), {"batch": GREEN})
+    gone = Change("samples", lake.read("samples").clear(), {"dataset": DATASET, "batch": GREEN, "attempt": 1})
     lake.commit(Commit("films", "gone", "by hand", "", {}, changes=[gone]))
     lake.close()
 

@@ -79,6 +79,10 @@ class DuckLake:
             except duckdb.Error as error:
                 raise self._translated(error, "be read") from None
 
+    def whole(self, table: str) -> pl.DataFrame:
+        """Return all rows of a table, read without any condition: no stored minimum or maximum can hide one."""
+        return self.read(table)
+
     def select(self, sql: str, **frames: pl.DataFrame) -> pl.DataFrame:
         """Return the rows of one compiled SELECT, which may also read the given frames by their names."""
         with self._mutex:

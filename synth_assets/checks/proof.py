@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from synth_assets.domain.binding import by_scope, fingerprint, state_of, told
+from synth_assets.domain.agreement import moved, strays
+from synth_assets.domain.binding import told
 from synth_assets.domain.chain import DECIDING, RESTORE, Chain, Entry, stage_frame
 from synth_assets.domain.standing import Standing, standing
 from synth_assets.domain.transactions import Lake
@@ -75,25 +76,6 @@ def prove_rows(chain: Chain, table: str, rows: pl.DataFrame, equals: Mapping[str
         )
 
 
-def strays(chain: Chain, table: str, rows: pl.DataFrame, equals: Mapping[str, Any]) -> list[str]:
-    """Return the scopes whose rows are not those the chain binds, in words; empty if all are."""
-    scope = TABLES[table].scope
-    wanted = [(place, equals[name]) for place, name in enumerate(scope) if name in equals and name != "dataset"]
-    bound = {
-        key: found
-        for key, found in chain.rows.get(table, {}).items()
-        if all(key[place] == value for place, value in wanted)
-    }
-    stored = by_scope(table, rows)
-    wrong = []
-    for key in sorted({*bound, *stored}, key=str):
-        said, part = bound.get(key), stored.get(key, rows.clear())
-        if said is None or part.height != said.count or fingerprint(table, part, form=said.form) != said.sha256:
-            numbers = f"{part.height} rows, {said.count if said else 0} bound"
-            wrong.append(f"{', '.join(str(value) for value in key if value != chain.dataset)}: {numbers}")
-    return wrong
-
-
 def proven_state(lake: Lake, table: str, **key: Any) -> dict[str, Any] | None:
     """Return a row of a table whose values are set one by one, or None if there is none.
 
@@ -112,24 +94,13 @@ def prove_state(chain: Chain, table: str, rows: list[dict[str, Any]], key: Mappi
     Raises:
         IntegrityError: they are not the same.
     """
-    if not chain.is_bound:
-        return
-    places = {name: place for place, name in enumerate(TABLES[table].key)}
-    said = {
-        found: values
-        for found, values in chain.state.get(table, {}).items()
-        if all(found[places[name]] == value for name, value in key.items())
-    }
-    stored = dict(state_of(table, row) for row in rows)
-    for found in sorted({*said, *stored}, key=str):
-        known, held = said.get(found, {}), stored.get(found, {})
-        wrong = sorted(name for name in {*known, *held} if known.get(name) != held.get(name))
-        if wrong or len(rows) != len(stored):
-            raise IntegrityError(
-                f"{table} says another {wrong[0] if wrong else 'number of rows'} than the audit",
-                where=f"{table} {', '.join(str(value) for value in found)}, dataset {chain.dataset}",
-                fix=RESTORE,
-            )
+    wrong = moved(chain, table, rows, key) if chain.is_bound else []
+    if wrong:
+        raise IntegrityError(
+            f"{table} says something else than the audit: {wrong[0]}",
+            where=f"{table}, dataset {chain.dataset}",
+            fix=RESTORE,
+        )
 
 
 def stage_commits(lake: Lake, dataset: str, partition: str | None = None) -> pl.DataFrame:

@@ -8,9 +8,11 @@ from typing import Any
 import orjson
 import polars as pl
 
+from synth_assets.domain.agreement import moved, strays
+from synth_assets.domain.chain import RESTORE, Chain
 from synth_assets.domain.ledger import FIRST_HEAD, Recorded, entry_line, entry_sha256, lines_sha256
 from synth_assets.domain.replay import differing
-from synth_assets.tables import TABLES
+from synth_assets.tables import TABLES, Bound
 from synth_assets.vocabulary import Stage
 
 Entry = Mapping[str, Any]
@@ -18,7 +20,8 @@ Entry = Mapping[str, Any]
 
 SHORTEST_HEAD = 12
 NO_ROWS = lines_sha256([])
-RESTORE = "restore it from a backup whose head you know; a head kept outside tells which copy is the true one"
+FROM_BACKUP = "restore it from a backup"
+OF_AN_OBJECT = ["kind", "batch", "object_sha256", "suffix"]
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,8 @@ def first_of(findings: Iterable[Finding]) -> list[Finding]:
 
 def _against_the_ledger(entries: Sequence[Entry], ledger: Sequence[Recorded], where: str) -> Iterator[Finding]:
     by_seq = {entry["seq"]: entry for entry in entries}
-    seen = 0
-    for record in ledger:
+    seen, completed = 0, _completed(entries, ledger)
+    for record in ledger[:-1] if completed and not ledger[-1].is_entry else ledger:
         line = f"{where}, line {record.line_number}"
         if record.seq == 0:
             yield Finding(seen + 1, "a line of the ledger is not what was written", line, RESTORE)
@@ -115,14 +118,26 @@ def _against_the_ledger(entries: Sequence[Entry], ledger: Sequence[Recorded], wh
             yield Finding(record.seq, f"entry {record.seq} is in the ledger, not in the catalog", line, RESTORE)
         else:
             yield from _against_the_line(entry, record, line)
-    for seq in sorted(set(by_seq) - {record.seq for record in ledger}):
+    for seq in sorted(set(by_seq) - {record.seq for record in ledger} - completed):
         yield Finding(
             seq,
             f"entry {seq} is in the catalog, not in the ledger",
             where,
-            "restore the ledger from a backup. If a process died or the disk was full right after its commit, the next "
-            "commit writes the last entries anew, and marks them",
+            "restore the ledger from a backup",
         )
+
+
+def _completed(entries: Sequence[Entry], ledger: Sequence[Recorded]) -> set[int]:
+    """Return the last entry if only it is missing and its rows, if it has any, are at the end.
+
+    That is what a process leaves that died right after its commit; the next commit writes the entry.
+    """
+    written = [record for record in ledger if record.is_entry]
+    pending = [record.rows_sha256 for record in ledger if not record.is_entry] or [NO_ROWS]
+    is_next = bool(written) and bool(entries) and entries[-1]["seq"] == written[-1].seq + 1
+    if not is_next or pending[-1] != _details(entries[-1]).get("ledger_sha256", NO_ROWS):
+        return set()
+    return {entries[-1]["seq"]}
 
 
 def _against_the_line(entry: Entry, record: Recorded, line: str) -> Iterator[Finding]:
@@ -152,6 +167,85 @@ def broken_tables(told: Mapping[str, pl.DataFrame], stored: Mapping[str, pl.Data
         for name, keys in strays.items()
         if keys
     ]
+
+
+def hidden_rows(whole: Mapping[str, int], found: Mapping[str, int]) -> list[Finding]:
+    """Return the tables of which a read with a condition finds other rows than one without.
+
+    DuckLake keeps a minimum and a maximum of every column of every file, and leaves out files by them.
+
+    Args:
+        whole: rows by table, of a read without any condition.
+        found: the same, of reads by the columns that stages ask for.
+    """
+    return [
+        Finding(
+            None,
+            f"{name} has {count} rows, and {found[name]} are found by their dataset",
+            f"{name}, the stored minima and maxima of its files",
+            "restore the catalog from a backup",
+        )
+        for name, count in whole.items()
+        if count != found[name]
+    ]
+
+
+def unbound_rows(chain: Chain, tables: Mapping[str, pl.DataFrame]) -> list[Finding]:
+    """Return the tables that hold other rows than their entries bound, with one place each.
+
+    Args:
+        chain: of the dataset.
+        tables: every table's rows of the dataset.
+    """
+    if not chain.is_bound:
+        return []
+    here = {"dataset": chain.dataset}
+    found = []
+    for name, rows in tables.items():
+        kind = TABLES[name].bound
+        wrong = strays(chain, name, rows, here) if kind is Bound.ROWS else []
+        wrong = moved(chain, name, rows.to_dicts(), here) if kind is Bound.STATE else wrong
+        if wrong:
+            what = f"{name} is not what its entries bound: {wrong[0]}"
+            found.append(Finding(None, what, f"{name}, dataset {chain.dataset}", RESTORE))
+    return [*found, *_misplaced(chain, tables), *_misnamed(chain, tables["objects"])]
+
+
+def _misplaced(chain: Chain, tables: Mapping[str, pl.DataFrame]) -> Iterator[Finding]:
+    """The one column no hash covers is the place that the lake fills in."""
+    for row in tables["stage_commits"].select("commit_key", "commit_seq").iter_rows(named=True):
+        entry = chain.keys.get(row["commit_key"])
+        if entry is None or entry.seq != row["commit_seq"]:
+            where = f"stage_commits, commit_key {row['commit_key']}"
+            yield Finding(
+                entry.seq if entry else None, "a stage commit names another entry than its own", where, RESTORE
+            )
+            return
+
+
+def _misnamed(chain: Chain, objects: pl.DataFrame) -> Iterator[Finding]:
+    stored = {(kind, batch, sha + suffix) for kind, batch, sha, suffix in objects.select(OF_AN_OBJECT).iter_rows()}
+    for kind, batch, name in sorted(stored ^ set(chain.payload), key=str):
+        does = "holds a file that no entry names" if (kind, batch, name) in stored else "no longer names a payload file"
+        yield Finding(chain.payload.get((kind, batch, name)), f"objects {does}: {kind}", f"objects, {name}", RESTORE)
+        return
+
+
+def broken_journal(chain: Chain, found: Mapping[tuple[str, str], tuple[int, str]], *, where: str) -> list[Finding]:
+    """Return the first segment of the journal that is not what an entry bound of it; empty if all are.
+
+    Args:
+        chain: of the dataset.
+        found: bytes and sha256 of the beginning of every bound segment that is there, by (batch, segment).
+        where: the journal's folder.
+    """
+    wrong = sorted(each for each, bound in chain.journal.items() if found.get(each) != bound)
+    if not wrong:
+        return []
+    batch, name = wrong[0]
+    does = "was changed" if wrong[0] in found else "is gone"
+    more = f" ({len(wrong) - 1} more like it)" if len(wrong) > 1 else ""
+    return [Finding(None, f"a segment of the journal {does}{more}", f"{where}/{batch}/{name}", FROM_BACKUP)]
 
 
 def _details(entry: Entry) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def _rows(change: Change) -> Iterator[tuple[Scope, Rows]]:
     table = TABLES[change.table]
     if table.bound is not Bound.ROWS:
         return
-    parts = by_scope(change.table, change.rows.select(list(table.dtypes)).cast(table.dtypes))
+    parts = by_scope(change.table, change.rows.select(list(table.dtypes)).cast(pl.Schema(table.dtypes)))
     if change.replaces is not None:
         if not set(table.scope) <= set(change.replaces):
             raise ValueError(f"a change of {change.table} must name what it replaces: {', '.join(table.scope)}")

@@ -295,7 +295,7 @@ def has_passed(entry: Entry) -> bool:
         return False
     if entry.form == FIRST:
         return True
-    asked, gate_set = entry.details.get("gates") or {}, entry.details.get("gate_set")
+    asked, gate_set = entry.details.get("gates") or {}, int(entry.details.get("gate_set", 0))
     if entry.action not in BATCH_STAGES:
         return all(asked.values())
     required = PERMANENT.get(gate_set, {}).get(Stage(entry.action))

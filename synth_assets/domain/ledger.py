@@ -113,6 +113,11 @@ class Recorded:
     rows_sha256: str
 
     @property
+    def is_entry(self) -> bool:
+        """Whether the line is one of an entry, readable or not; otherwise rows stand at the end of the file."""
+        return self.line.startswith(ENTRY)
+
+    @property
     def told(self) -> dict[str, Any]:
         """What the line says; empty if it is no entry line."""
         try:
@@ -146,5 +151,5 @@ def recorded(lines: Iterable[bytes]) -> list[Recorded]:
             hashed.update(line)
             pending = line
     if pending:
-        found.append(Recorded(number, pending, ""))
+        found.append(Recorded(number, pending, hashed.hexdigest()))
     return found

@@ -8,13 +8,17 @@ from typing import Any
 
 import polars as pl
 
+from resources.journal import prefixes_of
 from resources.lake import DuckLake
 from synth_assets.domain import auditing
 from synth_assets.domain.auditing import Entry, Finding
+from synth_assets.domain.chain import Chain
 from synth_assets.domain.ledger import CARRIED, FIRST_HEAD, Recorded, recorded
 from synth_assets.domain.replay import replayed
+from synth_assets.domain.versioning import number_of
 from synth_assets.errors import IntegrityError
-from synth_assets.stages.proof import proven_files
+from synth_assets.stages.proof import proven_lines
+from synth_assets.tables import TABLES
 
 FROM_BACKUP = "restore it from a backup"
 
@@ -45,14 +49,32 @@ class Audited:
 
 @dataclass(frozen=True)
 class _Stored:
-    """A dataset's part of the catalog, and how long its ledger was at that moment."""
+    """A dataset's part of the catalog, and how long its ledger was at that moment.
 
-    entries: list[dict[str, Any]]
-    heads: list[dict[str, Any]]
-    manifests: dict[int, str]
-    objects: set[str]
+    Attributes:
+        tables: every table's rows of the dataset, read whole.
+        counted: rows of every table, as a read through its predicates finds them.
+    """
+
     tables: dict[str, pl.DataFrame]
+    counted: dict[str, int]
     ledger_bytes: int
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The chain."""
+        return self.tables["audit_log"].to_dicts()
+
+    @property
+    def objects(self) -> set[str]:
+        """Names of payload files."""
+        return set(self.tables["objects"].select(pl.col("object_sha256") + pl.col("suffix")).to_series())
+
+    @property
+    def manifests(self) -> dict[int, str]:
+        """Manifest by version."""
+        versions = self.tables["dataset_versions"]
+        return dict(zip(versions["version"], versions["manifest_sha256"], strict=True))
 
 
 def datasets(lake: DuckLake) -> list[str]:
@@ -96,14 +118,12 @@ def verify(lake: DuckLake, dataset: str, head: str | None) -> Audited:
 
 def _stored(lake: DuckLake, dataset: str) -> _Stored:
     with lake.standing_still():
-        versions = lake.read("dataset_versions", dataset=dataset)
-        objects = lake.read("objects", dataset=dataset)
+        names = [name for name in TABLES if "dataset" in TABLES[name].dtypes]
+        tables = {name: lake.whole(name).filter(dataset=dataset) for name in names}
+        tables["audit_log"] = tables["audit_log"].sort("seq")
         return _Stored(
-            entries=lake.read("audit_log", dataset=dataset).sort("seq").to_dicts(),
-            heads=lake.read("heads", dataset=dataset).to_dicts(),
-            manifests=dict(zip(versions["version"], versions["manifest_sha256"], strict=True)),
-            objects=set(objects.select(pl.col("object_sha256") + pl.col("suffix")).to_series()),
-            tables={name: lake.read(name, dataset=dataset) for name in CARRIED},
+            tables=tables,
+            counted={name: lake.read(name, dataset=dataset).height for name in names},
             ledger_bytes=lake.ledger.size(dataset),
         )
 
@@ -113,12 +133,29 @@ def _findings(lake: DuckLake, dataset: str, stored: _Stored, ledger: Sequence[Re
     chain = auditing.broken_chain(entries, where=f"audit_log, dataset {dataset}")
     manifests = auditing.named_manifests(entries)
     against = auditing.broken_ledger(entries, ledger, where=str(file))
+    carried = {name: stored.tables[name] for name in CARRIED}
     return [
         *([chain] if chain else []),
-        *auditing.broken_heads(entries, stored.heads),
-        *(against or _broken_tables(lake.ledger.lines(dataset, stored.ledger_bytes), stored.tables, file)),
+        *auditing.broken_heads(entries, stored.tables["heads"].to_dicts()),
+        *(against or _broken_tables(lake.ledger.lines(dataset, stored.ledger_bytes), carried, file)),
+        *auditing.hidden_rows({name: rows.height for name, rows in stored.tables.items()}, stored.counted),
+        *([] if chain else _unbound(lake, dataset, stored)),
         *auditing.first_of(_broken_objects(lake, auditing.named_objects(entries), stored.objects)),
-        *auditing.first_of(_broken_releases(lake.home / "releases" / dataset, manifests, stored.manifests)),
+        *auditing.first_of(_broken_releases(lake, dataset, manifests, stored.manifests)),
+    ]
+
+
+def _unbound(lake: DuckLake, dataset: str, stored: _Stored) -> list[Finding]:
+    """Compare every row with what the entries bound; entries of the first form bound none."""
+    chain = Chain(dataset)
+    try:
+        chain.extend(stored.entries, lambda sha: lake.get(sha, ".json"), lake.chains.sign)
+    except IntegrityError as error:
+        return [Finding(None, error.what, error.where, error.fix)]
+    journal = prefixes_of(lake.home, dataset, chain.journal)
+    return [
+        *auditing.unbound_rows(chain, stored.tables),
+        *auditing.broken_journal(chain, journal, where=str(lake.home / "journal" / dataset)),
     ]
 
 
@@ -162,14 +199,19 @@ def _sha256_of(file: Path) -> str:
 
 
 def _broken_releases(
-    folder: Path, audited: Mapping[int, tuple[int, str]], stored: Mapping[int, str]
+    lake: DuckLake, dataset: str, audited: Mapping[int, tuple[int, str]], stored: Mapping[int, str]
 ) -> Iterator[Finding]:
+    folder = lake.home / "releases" / dataset
     for number in sorted({*audited, *stored}):
         seq, manifest = audited.get(number, (None, stored.get(number, "")))
         if stored.get(number) != manifest:
             where = f"dataset_versions, version {number}"
             yield Finding(seq, f"the catalog has another manifest of v{number} than the audit", where, FROM_BACKUP)
         try:
-            proven_files(folder / f"v{number}", manifest)
+            rows = lake.read("dataset_versions", dataset=dataset, version=number)
+            proven_lines(folder, number, rows["digest"][0] if rows.height else "", manifest)
         except IntegrityError as error:
             yield Finding(seq, error.what, error.where, error.fix)
+    for path in sorted(folder.glob("v*")):
+        if number_of(path.name) not in audited:
+            yield Finding(None, f"a release {path.name} is there that no entry cut", str(path), FROM_BACKUP)

@@ -3,7 +3,7 @@
 A version that was released is proven, never judged: against the audit entry that cut it, and nothing else decides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from synth_assets.domain.transactions import Lake
 from synth_assets.domain.versioning import MEMBER, digest_of
 from synth_assets.errors import IntegrityError, UsageError
 
-MANIFEST = "manifest.json"
+MANIFEST, LINES = "manifest.json", "samples.jsonl"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ProvenRelease:
     @cached_property
     def lines(self) -> list[bytes]:
         """The lines of `samples.jsonl`, each with its line break."""
-        return self.files["samples.jsonl"].splitlines(keepends=True)
+        return self.files[LINES].splitlines(keepends=True)
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -57,8 +57,13 @@ class ProvenRelease:
     @cached_property
     def members(self) -> pl.DataFrame:
         """Members by the lines, columns of `versioning.MEMBER`, sorted by sample_id."""
-        rows = [{name: row[name] for name in MEMBER} for row in self.rows]
-        return pl.DataFrame(rows, schema=dict.fromkeys(MEMBER, pl.String)).sort("sample_id")
+        return members_in(self.rows)
+
+
+def members_in(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return the members that lines name, columns of `versioning.MEMBER`, sorted by sample_id."""
+    told = [{name: row[name] for name in MEMBER} for row in rows]
+    return pl.DataFrame(told, schema=dict.fromkeys(MEMBER, pl.String)).sort("sample_id")
 
 
 def proven_release(lake: Lake, releases: Path, dataset: str, number: int) -> ProvenRelease:
@@ -90,20 +95,31 @@ def proven_release(lake: Lake, releases: Path, dataset: str, number: int) -> Pro
             where=f"dataset_versions, {dataset} version {number}",
             fix=RESTORE,
         )
-    folder = adopted(releases / dataset, number, str(rows[0]["digest"]))
-    proven = ProvenRelease(rows[0], released, proven_files(folder, released.manifest_sha256), folder)
-    _prove_lines(proven)
+    folder, files = proven_lines(releases / dataset, number, str(rows[0]["digest"]), released.manifest_sha256)
+    proven = ProvenRelease(rows[0], released, files, folder)
+    if len(proven.rows) != proven.row["num_samples"]:
+        raise _broken("the release has another number of lines than was recorded", folder / LINES)
     return proven
 
 
-def _prove_lines(release: ProvenRelease) -> None:
-    """Refuse lines whose content or membership is not what was recorded."""
-    where = str(release.folder / "samples.jsonl")
-    changed = next((row["sample_id"] for row in release.rows if told_content(row) != row["content_sha256"]), None)
+def proven_lines(folder: Path, number: int, digest: str, manifest_sha256: str) -> tuple[Path, dict[str, bytes]]:
+    """Return the folder of a version and its files, whose lines are what their content hashes and the digest say.
+
+    Raises:
+        IntegrityError: a file, a line's content or the membership is not what was recorded.
+    """
+    target = adopted(folder, number, digest)
+    files = proven_files(target, manifest_sha256)
+    rows = [orjson.loads(line) for line in files.get(LINES, b"").splitlines()]
+    changed = next((row["sample_id"] for row in rows if told_content(row) != row["content_sha256"]), None)
     if changed is not None:
-        raise _broken(f"the content of sample {changed} is not what its hash says", Path(where))
-    if digest_of(release.members) != release.row["digest"] or len(release.rows) != release.row["num_samples"]:
-        raise _broken("the lines of the release are not those its digest was made of", Path(where))
+        raise _broken(f"the content of sample {changed} is not what its hash says", target / LINES)
+    members = pl.DataFrame(
+        [{name: row[name] for name in MEMBER} for row in rows], schema=dict.fromkeys(MEMBER, pl.String)
+    )
+    if digest_of(members) != digest:
+        raise _broken("the lines of the release are not those its digest was made of", target / LINES)
+    return target, files
 
 
 def adopted(folder: Path, number: int, digest: str) -> Path:

@@ -9,8 +9,7 @@ import polars as pl
 
 from synth_assets.domain.release import Contents
 from synth_assets.domain.version_diff import version_diff
-from synth_assets.domain.versioning import MEMBER
-from synth_assets.stages.proof import ProvenRelease
+from synth_assets.stages.proof import ProvenRelease, members_in
 from synth_assets.vocabulary import Assessment
 
 ABOUT = {
@@ -31,7 +30,7 @@ def change_of(contents: Contents, parent: ProvenRelease | None) -> Contents:
         return contents
     before, now = parent.rows, [orjson.loads(line) for line in contents.lines]
     about = pl.concat([_about(before), _about(now)]).unique("sample_id", keep="last", maintain_order=True)
-    found = version_diff(_members(before), _members(now), about)
+    found = version_diff(parent.members, members_in(now), about)
     touched = {name: set(ids) for name, ids in found.samples.items()}
     batches: dict[str, dict[str, int]] = {}
     for row in [*now, *(each for each in before if each["sample_id"] in touched["removed"])]:
@@ -52,10 +51,6 @@ def change_of(contents: Contents, parent: ProvenRelease | None) -> Contents:
         "samples": found.samples,
     }
     return replace(contents, diff=diff)
-
-
-def _members(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame([{name: row[name] for name in MEMBER} for row in rows], schema=dict.fromkeys(MEMBER, pl.String))
 
 
 def _about(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:

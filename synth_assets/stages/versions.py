@@ -12,7 +12,7 @@ from synth_assets.checks.gates import would_fail
 from synth_assets.checks.proof import verdicts_of
 from synth_assets.checks.release_gates import LOOKED_AT, Release, judge_release
 from synth_assets.checks.verdict import Verdict
-from synth_assets.domain.chain import Chain, Entry, Released
+from synth_assets.domain.chain import Chain, Entry
 from synth_assets.domain.greenness import first_held, green_entries, held_now, opened
 from synth_assets.domain.release import Contents, release_files
 from synth_assets.domain.transactions import Change, Lake, Swap
@@ -81,9 +81,14 @@ def pending(lake: Lake, dataset: str) -> Pending:
 
 
 def _since(chain: Chain) -> int:
-    """Return the entry that cut the latest version; 0 before the first."""
-    released: Released | None = chain.releases.get(chain.head_version)
-    return released.seq if released else 0
+    """Return the entry up to which batches were taken in: that of the latest version cut from them; 0 before it.
+
+    A version that only takes samples out looks at no batch.
+    """
+    cut_from_batches = (
+        each.seq for each in chain.releases.values() if each.details.get("cause", "release") == "release"
+    )
+    return max(cut_from_batches, default=0)
 
 
 def _kept_members(lake: Lake, dataset: str, batch: str, green: dict[Stage, Entry]) -> pl.DataFrame:
@@ -213,7 +218,9 @@ def _cut(work: Work, releases: Path, number: int, said: _Said) -> Finished:
                     otherwise=f"v{number} of {dataset} was cut by somebody else in the meantime",
                 )
             ],
-            audit={**used.facts, **manifest, "as_judged": judged} if is_good else {"version": number},
+            audit={**used.facts, **manifest, "cause": "release", "as_judged": judged}
+            if is_good
+            else {"version": number},
         ),
     )
     place(staged, releases / dataset / f"v{number}" if is_good else None)

@@ -95,7 +95,8 @@ def _stage_commit(row: dict[str, Any], manifest: Mapping[int, str]) -> Commit:
     swaps = []
     if stage == "dataset_version":
         number = int(row["partition"][1:])
-        details |= {"version": number, "manifest_sha256": manifest[number]}
+        cause = "release" if number == 1 else "disable"
+        details |= {"version": number, "manifest_sha256": manifest[number], "cause": cause}
         swaps = [Swap("heads", {"dataset": DATASET}, {"head_version": number - 1}, {"head_version": number})]
     judged = [each for each in _verdicts() if each["commit_key"] == key]
     changes = [Change("stage_commits", TABLES["stage_commits"].frame([row]))]
@@ -237,17 +238,19 @@ def _decision(ordinal: int, decision: str, reason: str | None) -> dict[str, Any]
 
 
 def _example(ordinal: int) -> dict[str, Any]:
-    row = {"dataset": DATASET, "batch": GREEN, "sample_id": sample(ordinal), "split": "train", "label": "pos"}
+    row = {"dataset": DATASET, "batch": GREEN, "sample_id": sample(ordinal), "label": "pos"}
+    row |= {"split": "train" if ordinal else "validation"}
     return {**row, "content_sha256": content(ordinal), "quality_score": 0.5}
 
 
 def _stage_commits() -> Rows:
     """The green chain, the stopped one, whose first try failed otherwise, the versions, and a model."""
     chain = ("generation_plan", "generated", "scored", "curated", "training_ready")
-    steps = [(GREEN, stage, f"{place}", f"{place + 1}", True, "1") for place, stage in enumerate(chain)]
+    steps = [("v1", "dataset_version", "1", "1", True, "1")]
+    steps += [(GREEN, stage, f"{place}", f"{place + 1}", True, "1") for place, stage in enumerate(chain)]
     steps += [(STOPPED, "generation_plan", "0", "1", True, "1"), (STOPPED, "generated", "1", "2", False, "1")]
     steps += [(STOPPED, "generated", "1", "2", False, "2")]
-    steps += [("v1", "dataset_version", "1", "1", True, "1"), ("v2", "dataset_version", "2", "2", True, "1")]
+    steps += [("v2", "dataset_version", "2", "2", True, "1")]
     steps += [("v2", "model_run", "2", model_run(2), True, "1")]
     return [
         {
