@@ -269,7 +269,7 @@ def test_what_a_commit_names_and_carries_goes_into_its_entry() -> None:
 def test_a_commit_that_carries_nothing_says_its_form_and_nothing_more() -> None:
     commit = replace(committed(1), changes=[])
 
-    assert sealed(commit) == (replace(commit, details={**commit.details, "form": 2}), [])
+    assert sealed(commit) == (replace(commit, details={**commit.details, "form": 2, "binds": {}}), [])
 
 
 def told(seq: int, action: str, **details: Any) -> Entry:

@@ -14,7 +14,7 @@ from synth_assets.domain.ledger import CARRIED, lines_sha256, row_lines
 from synth_assets.domain.migration import bound, contradiction
 from synth_assets.domain.transactions import Commit, StoredObject
 from synth_assets.errors import IntegrityError, RefusedError
-from synth_assets.tables import TABLES, Bound
+from synth_assets.tables import FORMAT, TABLES, Bound
 
 LOOKS = 3
 """How often catalog and ledger are looked at before they count as apart: a commit may lie between two looks."""
@@ -153,7 +153,14 @@ def migration(
         key=f"{MIGRATE}:{chain.dataset}:{chain.head[:16]}",
         action=MIGRATE,
         run_id="",
-        details={"bound": stored.sha256, "entries": chain.length, "ledger_sha256": lines_sha256(lines)},
+        details={
+            "form": FORMAT,
+            "bound": stored.sha256,
+            "entries": chain.length,
+            "ledger_sha256": lines_sha256(lines),
+            "objects": [stored.sha256 + stored.suffix],
+            "binds": {"payload": [["bound", None, stored.sha256 + stored.suffix]]},
+        },
         payload=[("bound", None, stored)],
     )
     return commit, lines

@@ -96,8 +96,8 @@ def bindings(changes: Sequence[Change], swaps: Sequence[Swap]) -> dict[str, Any]
     """Return what the details of an entry say of its rows.
 
     Returns:
-        ``form``, the `FORMAT`; ``rows``, a list of [table, scope, count, sha256]; ``sets``, a list of [table, the
-        values that find the row, the values that were set].
+        ``form``, the `FORMAT`, and ``binds`` with ``rows``, a list of [table, scope, count, sha256], and ``sets``, a list
+        of [table, the values that find the row, the values that were set].
 
     Raises:
         ValueError: a change replaces rows of a bound table without saying whose.
@@ -111,8 +111,8 @@ def bindings(changes: Sequence[Change], swaps: Sequence[Swap]) -> dict[str, Any]
         for swap in swaps
         if swap.set
     ]
-    said: dict[str, Any] = {"form": FORMAT}
-    return said | ({"rows": rows} if rows else {}) | ({"sets": [*whole, *moved]} if whole or moved else {})
+    binds = ({"rows": rows} if rows else {}) | ({"sets": [*whole, *moved]} if whole or moved else {})
+    return {"form": FORMAT, "binds": binds}
 
 
 def _rows(change: Change) -> Iterator[tuple[Scope, Rows]]:

@@ -191,15 +191,16 @@ class Chain:
         details = entry.details
         if entry.partition is not None:
             self.partitions.setdefault(entry.partition, []).append(entry)
-        for table, scope, count, sha in details.get("rows", ()):
+        binds = details.get("binds", {}) if entry.form > FIRST else {}
+        for table, scope, count, sha in binds.get("rows", ()):
             self.rows.setdefault(table, {})[tuple(scope)] = Rows(count, sha, entry.form)
-        for table, where, values in details.get("sets", ()):
+        for table, where, values in binds.get("sets", ()):
             self._set(table, where, values)
-        for kind, batch, name in details.get("payload", ()):
+        for kind, batch, name in binds.get("payload", ()):
             self.payload.setdefault((kind, batch, name), entry.seq)
         for name in details.get("objects", ()):
             self.objects.setdefault(str(name), entry.seq)
-        for batch, segment, size, sha in details.get("journal", ()):
+        for batch, segment, size, sha in details.get("journal", ()) if entry.form > FIRST else ():
             self.journal[batch, segment] = (size, sha)
         if entry.action == Stage.DATASET_VERSION and "manifest_sha256" in details:
             number = int(details["version"])

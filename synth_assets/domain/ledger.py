@@ -47,7 +47,7 @@ def sealed(commit: Commit) -> tuple[Commit, list[bytes]]:
     if commit.payload:
         details["objects"] = sorted({stored.sha256 + stored.suffix for _, _, stored in commit.payload})
         named = {(kind, batch, stored.sha256 + stored.suffix) for kind, batch, stored in commit.payload}
-        details["payload"] = [list(each) for each in sorted(named, key=str)]
+        details["binds"]["payload"] = [list(each) for each in sorted(named, key=str)]
     if lines:
         details["ledger_sha256"] = lines_sha256(lines)
     return replace(commit, details=details), lines
