@@ -68,14 +68,23 @@ class Chains:
                 self._proven.pop(dataset, None)
                 if look == LOOKS:
                     raise
-        if self._kept is not None:
-            self._kept.compare(chain)
+        self.compare_kept(chain)
         return chain
 
-    def keep(self, dataset: str) -> None:
-        """Write the present head down outside, where that is wanted."""
+    def compare_kept(self, chain: Chain) -> None:
+        """Refuse a chain without the head that was kept outside, if one was.
+
+        Raises:
+            IntegrityError: it is an older copy, or another one.
+        """
         if self._kept is not None:
-            self._kept.keep(self.prove(dataset))
+            self._kept.compare(chain)
+
+    def keep(self, chain: Chain) -> bool:
+        """Write the head of a chain down outside, where that is wanted; return whether it is."""
+        if self._kept is not None:
+            self._kept.keep(chain)
+        return self._kept is not None
 
     def _upto_head(self, dataset: str) -> Chain:
         chain = self._proven.setdefault(dataset, Chain(dataset))

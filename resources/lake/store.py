@@ -111,6 +111,16 @@ class DuckLake:
         with self._mutex:
             return self.chains.prove(dataset)
 
+    def keep_head(self, dataset: str) -> dict[str, Any]:
+        """Write the present head of a dataset down outside, where that is wanted.
+
+        Returns:
+            ``seq``, ``sha256``, and ``is_kept``, whether there is a file outside to write it into.
+        """
+        with self._mutex:
+            chain = self.chain(dataset)
+            return {"seq": chain.length, "sha256": chain.head, "is_kept": self.chains.keep(chain)}
+
     def put(self, data: bytes, suffix: str) -> StoredObject:
         """Store payload bytes."""
         return self.objects.put(data, suffix)

@@ -19,6 +19,11 @@ UNPROVEN = (
     "the head above where nobody who writes here can write, and give it to the next verify."
 )
 
+UNSIGNED = (
+    "The entries are not signed: whoever can write the catalog can append to it. Set SYNTH_AUDIT_KEY, and every entry "
+    "from then on carries a signature that only its holder can make."
+)
+
 
 @click.group()
 def audit() -> None:
@@ -75,6 +80,9 @@ def verify(*, dataset: str | None, head: str | None, is_json: bool) -> None:
         what = "a head is 12 to 64 hex digits" if not is_head(given) else "a head belongs to one dataset"
         raise UsageError(what, where="--head", fix="synth audit verify DATASET --head HASH")
     found = [verify_dataset(project.lake, name, given) for name in chosen]
+    for each in found:
+        if not each.findings:
+            project.lake.keep_head(each.dataset)
     if is_json:
         print_json([asdict(each) for each in found])
     else:
@@ -115,8 +123,17 @@ def _print_found(found: "list[Audited]", *, is_proven: bool) -> None:
             say(f"  written into the ledger later, from the catalog: entries {_listed(each.recovered)}")
         if each.known_head is not None and not each.findings:
             say(f"  the head given is entry {each.known_head:,}: nothing up to it was rewritten")
-    if not is_proven:
-        say(UNPROVEN)
+        _print_binding(each)
+    for note, holds in ((UNPROVEN, not is_proven), (UNSIGNED, any(each.signed_from is None for each in found))):
+        if holds:
+            say(note)
+
+
+def _print_binding(each: "Audited") -> None:
+    if not each.is_bound:
+        say("  written before entries bound their rows: the next command that writes binds what is there")
+    elif each.migrated_at is not None:
+        say(f"  bound as it was found at entry {each.migrated_at:,}: rows and files that are older than that")
 
 
 def _listed(numbers: list[int]) -> str:

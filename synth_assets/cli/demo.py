@@ -34,7 +34,7 @@ def demo() -> None:
     if red is not None:
         raise red
     _step(2, "release the accepted samples")
-    version = cut_version(project, recipe, reason="demo")
+    version = cut_version(project, recipe, reason="demo", as_judged=False)
     say(f"{DATASET} {version['version']}: {counted(version['num_samples'], 'sample')}, digest {version['digest'][:16]}")
     _step(3, "train a classifier on them, and measure it on real reviews")
     run = train_version(project, recipe, version["version"])

@@ -13,7 +13,7 @@ from synth_assets.cli.output import as_json, counted, print_json, print_table, s
 from synth_assets.cli.project import Project
 from synth_assets.domain.references import split_version
 from synth_assets.domain.standing import latest
-from synth_assets.errors import IntegrityError, StoppedError, SynthError
+from synth_assets.errors import IntegrityError, StoppedError, SynthError, UsageError
 from synth_assets.recipe import Recipe
 from synth_assets.reports.releases import version_number
 from synth_assets.stages.versions import head_of, pending
@@ -26,22 +26,34 @@ CONTRADICTIONS = frozenset({"digest", "manifest", "counts", "content", "verdicts
 @click.command()
 @click.argument("dataset")
 @click.option("--reason", default="", help="Why this version is cut. It stays in the audit for ever.")
+@click.option("--as-judged", is_flag=True, help="Let batches enter by the thresholds of their time; needs --reason.")
 @as_json
-def release(*, dataset: str, reason: str, is_json: bool) -> None:
+def release(*, dataset: str, reason: str, as_judged: bool, is_json: bool) -> None:
     """Cut the next version of DATASET from its green batches. Nothing new means no version, and that is fine."""
+    if as_judged and not reason.strip():
+        raise UsageError("--as-judged needs a reason", where="--reason", fix="say why with --reason TEXT")
     project = Project()
-    facts = cut_version(project, project.recipe(dataset), reason=reason)
+    facts = cut_version(project, project.recipe(dataset), reason=reason, as_judged=as_judged)
     if is_json:
         print_json(facts)
-    elif facts["is_new"]:
+        return
+    if facts["is_new"]:
         say(f"{dataset} {facts['version']}: {counted(facts['num_samples'], 'sample')} in {facts['folder']}")
     else:
         say(f"nothing new since {facts['version'] or 'the beginning'}; no version was cut")
     for batch, stage in facts["batches_left_out"].items():
         say(f"  left out: {batch}, held back at {stage}")
+    for batch, stage in facts["batches_behind"].items():
+        say(f"  {batch} is inside as it was last green: what came since is held back at {stage}")
+    say_head(facts["audit_head"])
 
 
-def cut_version(project: Project, recipe: Recipe, *, reason: str) -> dict[str, Any]:
+def say_head(head: dict[str, Any]) -> None:
+    """Print the head of the audit, the one thing that tells an older copy of everything from this one."""
+    say(f"  audit head: entry {head['seq']:,}, {head['sha256']}{'' if head['is_kept'] else ' (keep it outside)'}")
+
+
+def cut_version(project: Project, recipe: Recipe, *, reason: str, as_judged: bool) -> dict[str, Any]:
     """Cut the next version, or return the latest one if nothing changed.
 
     Raises:
@@ -53,7 +65,7 @@ def cut_version(project: Project, recipe: Recipe, *, reason: str) -> dict[str, A
     with project.instance() as instance:
         end_orphans(instance, dataset=dataset, partitions=[f"v{next_up.head}", f"v{number}"])
         if number > next_up.head or (number and not _is_shown(instance, dataset, number)):
-            _run_version(project, instance, recipe, number, reason=reason)
+            _run_version(project, instance, recipe, number, config={"reason": reason, "as_judged": as_judged})
     return {
         "dataset": dataset,
         "version": f"v{number}" if number else None,
@@ -64,6 +76,8 @@ def cut_version(project: Project, recipe: Recipe, *, reason: str) -> dict[str, A
         "digest": next_up.change.digest,
         "folder": str(project.home / "releases" / dataset / f"v{number}") if number else None,
         "batches_left_out": next_up.left_out,
+        "batches_behind": next_up.behind,
+        "audit_head": project.lake.keep_head(dataset),
     }
 
 
@@ -72,12 +86,14 @@ def _is_shown(instance: dg.DagsterInstance, dataset: str, number: int) -> bool:
     return f"v{number}" in instance.get_materialized_partitions(key_of(dataset, Stage.DATASET_VERSION))
 
 
-def _run_version(project: Project, instance: dg.DagsterInstance, recipe: Recipe, number: int, *, reason: str) -> None:
+def _run_version(
+    project: Project, instance: dg.DagsterInstance, recipe: Recipe, number: int, *, config: dict[str, Any]
+) -> None:
     """Run the job that cuts a version, or verifies one that was cut."""
     dataset = recipe.dataset
     instance.add_dynamic_partitions(versions_name(dataset), [f"v{number}"])
-    config = {f"{dataset}__{Stage.DATASET_VERSION}": {"config": {"reason": reason}}}
-    ran = run_job(project, instance, version_job(dataset), recipe=recipe, partition=f"v{number}", config=config)
+    said = {f"{dataset}__{Stage.DATASET_VERSION}": {"config": config}}
+    ran = run_job(project, instance, version_job(dataset), recipe=recipe, partition=f"v{number}", config=said)
     if ran.error is not None:
         if head_of(project.lake, dataset) < number:
             instance.delete_dynamic_partition(versions_name(dataset), f"v{number}")
@@ -148,6 +164,7 @@ def train_version(project: Project, recipe: Recipe, key: str) -> dict[str, Any]:
         "num_samples": row["num_samples"],
         "test_set": project.lake.read("evaluation_datasets", sha256=row["test_set_sha256"])["name"][0],
         "evaluations": evaluations.drop("dataset", "model_run_id").to_dicts(),
+        "audit_head": project.lake.keep_head(dataset),
     }
 
 
@@ -167,6 +184,7 @@ def print_evaluation(facts: dict[str, Any]) -> None:
     )
     state = "trained now" if facts["was_trained_now"] else "trained before, read again"
     say(f"model run {facts['model_run_id']} ({state})")
+    say_head(facts["audit_head"])
 
 
 def _subject(name: str, version: str) -> str:

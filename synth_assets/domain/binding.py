@@ -96,8 +96,8 @@ def bindings(changes: Sequence[Change], swaps: Sequence[Swap]) -> dict[str, Any]
     """Return what the details of an entry say of its rows.
 
     Returns:
-        ``form``, the `FORMAT`, and ``binds`` with ``rows``, a list of [table, scope, count, sha256], and ``sets``, a list
-        of [table, the values that find the row, the values that were set].
+        ``form``, the `FORMAT`, and ``binds`` with ``rows``, a list of [table, scope, count, sha256], and ``sets``, a
+        list of [table, the values that find the row, the values that were set].
 
     Raises:
         ValueError: a change replaces rows of a bound table without saying whose.

@@ -34,6 +34,9 @@ class Audited:
         objects: payload files whose bytes were hashed.
         releases: release folders that were compared with their manifests.
         known_head: number of the entry that the head given by the person is; None if none was given.
+        is_bound: whether every row is bound by an entry; homes of an earlier time are bound by the next that writes.
+        migrated_at: the entry that bound what was there before; None if nothing was.
+        signed_from: the first entry that is signed; None if none is.
         findings: contradictions, the first of each kind.
     """
 
@@ -44,6 +47,9 @@ class Audited:
     objects: int
     releases: int
     known_head: int | None
+    is_bound: bool
+    migrated_at: int | None
+    signed_from: int | None
     findings: list[Finding]
 
 
@@ -104,6 +110,7 @@ def verify(lake: DuckLake, dataset: str, head: str | None) -> Audited:
     ledger = recorded(lake.ledger.lines(dataset, stored.ledger_bytes))
     known = auditing.place_of(head, stored.entries) if head else None
     unknown = [_unknown_head(dataset, head, stored.entries)] if head and known is None else []
+    chain, broken = _chain(lake, dataset, stored)
     return Audited(
         dataset=dataset,
         entries=len(stored.entries),
@@ -112,7 +119,10 @@ def verify(lake: DuckLake, dataset: str, head: str | None) -> Audited:
         objects=len({*auditing.named_objects(stored.entries), *stored.objects}),
         releases=len({*auditing.named_manifests(stored.entries), *stored.manifests}),
         known_head=known,
-        findings=[*unknown, *_findings(lake, dataset, stored, ledger)],
+        is_bound=chain.is_bound,
+        migrated_at=chain.migrated_at,
+        signed_from=chain.signed_from,
+        findings=[*unknown, *_findings(lake, dataset, stored, ledger, broken or _unbound(lake, chain, stored))],
     )
 
 
@@ -128,7 +138,9 @@ def _stored(lake: DuckLake, dataset: str) -> _Stored:
         )
 
 
-def _findings(lake: DuckLake, dataset: str, stored: _Stored, ledger: Sequence[Recorded]) -> list[Finding]:
+def _findings(
+    lake: DuckLake, dataset: str, stored: _Stored, ledger: Sequence[Recorded], unbound: Sequence[Finding]
+) -> list[Finding]:
     file, entries = lake.ledger.file(dataset), stored.entries
     chain = auditing.broken_chain(entries, where=f"audit_log, dataset {dataset}")
     manifests = auditing.named_manifests(entries)
@@ -139,23 +151,29 @@ def _findings(lake: DuckLake, dataset: str, stored: _Stored, ledger: Sequence[Re
         *auditing.broken_heads(entries, stored.tables["heads"].to_dicts()),
         *(against or _broken_tables(lake.ledger.lines(dataset, stored.ledger_bytes), carried, file)),
         *auditing.hidden_rows({name: rows.height for name, rows in stored.tables.items()}, stored.counted),
-        *([] if chain else _unbound(lake, dataset, stored)),
+        *([] if chain else unbound),
         *auditing.first_of(_broken_objects(lake, auditing.named_objects(entries), stored.objects)),
         *auditing.first_of(_broken_releases(lake, dataset, manifests, stored.manifests)),
     ]
 
 
-def _unbound(lake: DuckLake, dataset: str, stored: _Stored) -> list[Finding]:
-    """Compare every row with what the entries bound; entries of the first form bound none."""
+def _chain(lake: DuckLake, dataset: str, stored: _Stored) -> tuple[Chain, list[Finding]]:
+    """Return what the entries prove, up to the first that is broken, and what that is."""
     chain = Chain(dataset)
     try:
         chain.extend(stored.entries, lambda sha: lake.get(sha, ".json"), lake.chains.sign)
+        lake.chains.compare_kept(chain)
     except IntegrityError as error:
-        return [Finding(None, error.what, error.where, error.fix)]
-    journal = prefixes_of(lake.home, dataset, chain.journal)
+        return chain, [Finding(None, error.what, error.where, error.fix)]
+    return chain, []
+
+
+def _unbound(lake: DuckLake, chain: Chain, stored: _Stored) -> list[Finding]:
+    """Compare every row and every segment of the journal with what the entries bound."""
+    journal = prefixes_of(lake.home, chain.dataset, chain.journal)
     return [
         *auditing.unbound_rows(chain, stored.tables),
-        *auditing.broken_journal(chain, journal, where=str(lake.home / "journal" / dataset)),
+        *auditing.broken_journal(chain, journal, where=str(lake.home / "journal" / chain.dataset)),
     ]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from synth_assets.checks.proof import prove_state, proven
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import UsageError
 from synth_assets.stages.proof import proven_release
@@ -15,12 +16,14 @@ def version_number(lake: Lake, dataset: str, name: str) -> int:
 
     Raises:
         UsageError: there is no such version.
+        IntegrityError: an alias points elsewhere than its last entry says.
     """
     numbers = sorted(lake.read("dataset_versions", dataset=dataset)["version"].to_list())
     digits = name.removeprefix("v")
     if digits in {str(number) for number in numbers}:
         return int(digits)
     aliases = lake.read("dataset_aliases", dataset=dataset).sort("alias")
+    prove_state(lake.chain(dataset), "dataset_aliases", aliases.to_dicts(), {"dataset": dataset})
     by_name = dict(zip(aliases["alias"], aliases["version"], strict=True))
     if name in by_name:
         return int(by_name[name])
@@ -37,7 +40,7 @@ def versions(lake: Lake, dataset: str) -> list[dict[str, Any]]:
     rows = lake.read("dataset_versions", dataset=dataset).sort("version")
     intervals = lake.read("version_members", dataset=dataset).select("added_in", "removed_in")
     aliases = lake.read("dataset_aliases", dataset=dataset).sort("alias")
-    runs = lake.read("model_runs", dataset=dataset).sort("trained_at", "model_run_id")
+    runs = proven(lake, "model_runs", dataset=dataset).sort("trained_at", "model_run_id")
     accuracy = accuracies(lake, dataset)
     return [
         {
@@ -60,7 +63,7 @@ def versions(lake: Lake, dataset: str) -> list[dict[str, Any]]:
 
 def accuracies(lake: Lake, dataset: str) -> dict[str, dict[str, float]]:
     """Return accuracy with the ends of its interval by model run."""
-    rows = lake.read("evaluations", dataset=dataset, subject="model", metric="accuracy")
+    rows = proven(lake, "evaluations", dataset=dataset).filter(subject="model", metric="accuracy")
     return {
         row["model_run_id"]: {"accuracy": row["value"], "low": row["low"], "high": row["high"]}
         for row in rows.iter_rows(named=True)

@@ -12,7 +12,7 @@ from synth_assets.checks.gates import would_fail
 from synth_assets.checks.proof import verdicts_of
 from synth_assets.checks.release_gates import LOOKED_AT, Release, judge_release
 from synth_assets.checks.verdict import Verdict
-from synth_assets.domain.chain import Chain, Entry
+from synth_assets.domain.chain import RESTORE, Chain, Entry
 from synth_assets.domain.greenness import first_held, green_entries, held_now, opened
 from synth_assets.domain.release import Contents, release_files
 from synth_assets.domain.transactions import Change, Lake, Swap
@@ -160,6 +160,7 @@ def _cut(work: Work, releases: Path, number: int, said: _Said) -> Finished:
         )
     _refuse_published(releases / dataset, number)
     parent = proven_release(lake, releases, dataset, number - 1) if number > 1 else None
+    _prove_members(lake, dataset, parent)
     _prove_batches(work, parent, said.protected)
     judged = _as_judged(work, next_up, said)
     contents = _contents(work, next_up, parent, number, judged)
@@ -235,6 +236,17 @@ def _refuse_published(folder: Path, number: int) -> None:
             f"a release {known[0]} of {folder.name} is there, and the catalog knows nothing of it",
             where=str(folder / known[0]),
             fix="restore the catalog that knows it; if no such version was ever published, move the folder away",
+        )
+
+
+def _prove_members(lake: Lake, dataset: str, parent: ProvenRelease | None) -> None:
+    """Compare the intervals of membership with the lines of the version before."""
+    intervals = members_of(lake.read("version_members", dataset=dataset), parent.released.version if parent else 0)
+    if parent is not None and not intervals.equals(parent.members):
+        raise IntegrityError(
+            f"version_members tells other members of v{parent.released.version} than its release holds",
+            where=f"version_members, dataset {dataset}",
+            fix=RESTORE,
         )
 
 
