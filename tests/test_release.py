@@ -248,7 +248,7 @@ def test_parquet_holds_the_same_rows_as_the_lines_of_its_split() -> None:
         assert frame["text"].to_list() == [line["fields"]["text"] for line in mine]
         assert frame["label"].to_list() == [line["label"] for line in mine]
         assert frame["quality_score"].to_list() == [line["quality_score"] for line in mine]
-        assert set(frame["prompt"]) == {"lines@1"}
+        assert set(frame["prompt_template"]) == {"lines@1"}
 
 
 def test_parquet_has_a_column_for_every_tag_in_every_split_and_null_where_a_sample_has_none() -> None:

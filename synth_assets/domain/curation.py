@@ -96,6 +96,7 @@ def decide(
     room = owed(model)
     for label in _accepted_by_hand(ordered, human):
         room[label] = room.get(label, 0) - 1
+    rules = rules_id(model)
     rows = []
     for row, broken, score in zip(ordered.iter_rows(named=True), reasons, scores, strict=True):
         person = by_hand.get(row["sample_id"])
@@ -116,7 +117,7 @@ def decide(
                 "reason": reason,
                 "quality_score": score,
                 "source_type": Source.CODE,
-                "source_id": rules_id(model),
+                "source_id": rules,
                 "decided_at": at,
             }
         )

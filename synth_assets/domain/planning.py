@@ -182,19 +182,17 @@ def _draws(
     batch: str,
 ) -> list[Draw]:
     earlier = past.of_batch(batch)
+    parents_by_label = past.parents_by_label()
     draws: list[Draw] = []
     for label, part in parts.items():
         values = deal(recipe.model, label, sum(part.values()), dice, earlier, quotas)
         used = shuffled(part, dice)
-        parents = [_parent(recipe.model.prompt(name), label, past, dice) for name in used]
+        evolving = {name for name in part if recipe.model.prompt(name).evolves}
+        parents = [dice.choice(parents_by_label[label]) if name in evolving else None for name in used]
         draws += [Draw(label, *each) for each in zip(values, map(recipe.template, used), parents, strict=True)]
     dice.shuffle(draws)
     rows = table_rows(recipe, len(draws), past)
     return [replace(draw, axes=draw.axes | more) for draw, more in zip(draws, rows, strict=True)]
-
-
-def _parent(use: PromptUse, label: str, past: Past, dice: random.Random) -> Parent | None:
-    return dice.choice(past.parents_by_label()[label]) if use.evolves else None
 
 
 def _request(

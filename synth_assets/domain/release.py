@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import orjson
@@ -11,9 +10,10 @@ import polars as pl
 
 from synth_assets.canonical import sha256
 from synth_assets.domain.cards import dataset_card, writer
+from synth_assets.domain.flat import flat_file, flat_name
 from synth_assets.domain.parsing import Fields
 from synth_assets.recipe.model import RecipeModel
-from synth_assets.recipe.tasks import MESSAGES, TASKS
+from synth_assets.recipe.tasks import MESSAGES
 
 Tag = tuple[str, str]
 """A value and the source that gave it."""
@@ -71,9 +71,7 @@ def release_files(contents: Contents) -> dict[str, bytes]:
     }
     for split in splits:
         mine = [row for row in rows if row["split"] == split]
-        files[f"data/{split}.parquet"] = _parquet(
-            mine, task_type=contents.model.task_type, tags=sorted(meta["tag_counts"])
-        )
+        files[flat_name(split)] = flat_file(mine, task_type=contents.model.task_type, tags=sorted(meta["tag_counts"]))
     files["manifest.json"] = orjson.dumps(_manifest(contents, meta, files), option=INDENTED)
     return files
 
@@ -207,28 +205,6 @@ def _funnel(contents: Contents) -> dict[str, int]:
         "parsed": contents.samples.height,
         "accepted": contents.members.height,
     }
-
-
-def _parquet(rows: list[dict[str, Any]], *, task_type: str, tags: list[str]) -> bytes:
-    """Flat columns for readers that know nothing of the nested ones; every split has one for every tag."""
-    fields = [name for name in TASKS[task_type].known if any(name in row["fields"] for row in rows)]
-    flat = [
-        {
-            **{name: row["fields"].get(name) for name in fields},
-            **{key: row[key] for key in ("label", "sample_id", "content_sha256", "language", "batch")},
-        }
-        | {
-            "prompt": f"{row['prompt_name']}@{row['prompt_version']}",
-            "model": row["model"],
-            "quality_score": row["quality_score"],
-        }
-        | {f"tag_{name}": row["tags"].get(name) for name in tags}
-        for row in rows
-    ]
-    buffer = BytesIO()
-    maybe_null = {"quality_score": pl.Float64, **dict.fromkeys(["label", *(f"tag_{name}" for name in tags)], pl.String)}
-    pl.DataFrame(flat, schema_overrides=maybe_null).write_parquet(buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def _manifest(contents: Contents, meta: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:

@@ -359,7 +359,7 @@ def _release(home: Path, number: int) -> str:
     """Write a release folder and return the hash of its manifest."""
     files = {
         "samples.jsonl": b"".join(orjson.dumps(_released(n), option=orjson.OPT_APPEND_NEWLINE) for n in (0, number)),
-        "meta.json": b"{}\n",
+        "meta.json": b'{"task_type":"classification"}\n',
         "README.md": b"# films\n",
         "data/train.parquet": b"PAR1 by hand",
     }
