@@ -94,6 +94,7 @@ def sample(number: int) -> dict[str, Any]:
         "language": "en",
         "label": labels(number),
         "characters": 60,
+        "repairs": "",
         "object_sha256": "o",
         "ancestry_depth": 0,
     }

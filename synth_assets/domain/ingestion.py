@@ -18,7 +18,7 @@ import polars as pl
 from synth_assets.canonical import canonical_json, digest, sha256, stored_json
 from synth_assets.domain import ids
 from synth_assets.domain.conversations import Conversation, Turn
-from synth_assets.domain.parsing import Fields, as_fields
+from synth_assets.domain.parsing import Fields, as_fields, filled, flaw
 from synth_assets.domain.planning import PROMPTS_SCHEMA, Plan
 from synth_assets.domain.ports import Answer, Ending
 from synth_assets.recipe.model import RecipeModel
@@ -228,11 +228,10 @@ def _sample(
     fields = as_fields(values)
     if fields is None or (model.labels and label is None):
         return None, label, QuarantineReason.WRONG_SCHEMA
-    if not all(fields.values()):
-        return None, label, QuarantineReason.EMPTY_ANSWER
-    written = "".join(fields.values())
-    if "\0" in written or any("\ud800" <= character <= "\udfff" for character in written):
-        return None, label, QuarantineReason.MALFORMED_ANSWER
+    reason = flaw(fields, TASKS[model.task_type])
+    if reason is not None:
+        return None, label, reason
+    fields = filled(fields, TASKS[model.task_type])
     return fields[TEXT] if set(fields) == {TEXT} else stored_json(fields), label, None
 
 

@@ -201,6 +201,7 @@ def _samples(batch: str, stored: str) -> Rows:
             "label": HOSTILE if ordinal == 4 else "pos",
             "ancestry_depth": 0,
             "characters": 20 + ordinal,
+            "repairs": "",
             "object_sha256": stored,
         }
         for ordinal in answered
