@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from synth_assets.checks.promises import promise_of
 from synth_assets.domain.drafting import TEXTS_SCHEMA
 from synth_assets.domain.parsing import readable
 from synth_assets.domain.standing import standing
@@ -36,6 +37,7 @@ class Evidence:
     Attributes:
         model: the recipe the batch is judged by.
         batch: its row of `batches`.
+        owed: accepted samples it owes by label.
         texts: text of every sample, columns sample_id, text.
         earlier: accepted samples of other batches, as `EARLIER_SCHEMA`.
         protected: texts no training example may resemble.
@@ -44,6 +46,7 @@ class Evidence:
 
     model: RecipeModel
     batch: Mapping[str, Any]
+    owed: Mapping[str, int]
     templates: pl.DataFrame = field(default_factory=_empty("prompt_templates"))
     requests: pl.DataFrame = field(default_factory=_empty("requests"))
     generations: pl.DataFrame = field(default_factory=_empty("generations"))
@@ -76,6 +79,7 @@ def read_evidence(lake: Lake, model: RecipeModel, batch: str, *, protected: tupl
     return Evidence(
         model=model,
         batch=lake.read("batches", **here).row(0, named=True),
+        owed=promise_of(lake, model, batch).owed,
         templates=lake.read("prompt_templates", dataset=dataset),
         requests=lake.read("requests", **here),
         generations=lake.read("generations", **here),
@@ -96,6 +100,7 @@ def read_generated(lake: Lake, model: RecipeModel, batch: str) -> Evidence:
     return Evidence(
         model=model,
         batch=lake.read("batches", **here).row(0, named=True),
+        owed=promise_of(lake, model, batch).owed,
         templates=lake.read("prompt_templates", dataset=model.dataset),
         requests=lake.read("requests", **here),
         generations=lake.read("generations", **here),

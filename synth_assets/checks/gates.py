@@ -15,7 +15,6 @@ from synth_assets.domain.drafting import MAY_HAVE_COST
 from synth_assets.domain.drift import distances
 from synth_assets.domain.duplicates import duplicate_groups
 from synth_assets.domain.ingestion import unknown_provenance
-from synth_assets.domain.planning import owed
 from synth_assets.domain.scoring.copies import contamination
 from synth_assets.domain.scoring.pii import find_pii
 from synth_assets.domain.standing import accepted_by_label
@@ -265,7 +264,7 @@ def labels_are_balanced(evidence: Evidence) -> Verdict:
         return Verdict("label_balance", passed=True, facts={"labels": 0})
     counts = accepted_by_label(evidence.samples, evidence.decisions)
     total = max(1, sum(counts.values()))
-    promised = owed(evidence.model)  # whole samples: eight of six labels cannot be spread evenly
+    promised = evidence.owed  # whole samples: eight of six labels cannot be spread evenly
     wanted = {name: count / sum(promised.values()) for name, count in promised.items()}
     rows = [{"label": name, "deviation": abs(counts.get(name, 0) / total - share)} for name, share in wanted.items()]
     schema = pa.DataFrameSchema({"deviation": pa.Column(pl.Float64, within(rule))})

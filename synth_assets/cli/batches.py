@@ -7,12 +7,13 @@ import dagster as dg
 
 from resources.claims import Claims
 from synth_assets.assets.partitions import batch_job, batches_of
+from synth_assets.checks.promises import short
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, counted, print_json, print_table, say
 from synth_assets.cli.preview import show_preview
 from synth_assets.cli.progress import ProgressBar
 from synth_assets.cli.project import Project
-from synth_assets.domain.standing import PROMISE_KEPT, standing
+from synth_assets.domain.standing import PROMISE_KEPT, accepted_by_label, standing
 from synth_assets.domain.transactions import Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError, UsageError
 from synth_assets.recipe import Recipe
@@ -268,6 +269,7 @@ def accept_short(*, dataset: str, batch: str, reason: str) -> None:
     claim = claims.hold(recipe.model, batch)
     try:
         here = {"dataset": dataset, "batch": batch}
+        delivered = accepted_by_label(project.lake.read("samples", **here), project.lake.read("decisions", **here))
         project.lake.commit(
             Commit(
                 dataset=dataset,
@@ -278,6 +280,7 @@ def accept_short(*, dataset: str, batch: str, reason: str) -> None:
                 swaps=[
                     claim.guard(),
                     Swap("batches", here, {"fence": claim.fence}, {"short_accepted_by": project.lake.actor}),
+                    *short(project.lake, recipe.model, batch, delivered),
                 ],
             )
         )

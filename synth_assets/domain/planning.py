@@ -62,7 +62,9 @@ class Plan:
 
 
 def owed(model: RecipeModel) -> dict[str, int]:
-    """Return how many accepted samples of each label a batch owes; they add up to the promise.
+    """Return how many accepted samples of each label a batch owes by the shares alone; they add up to the promise.
+
+    What a batch owes beside others is `owing.next_owed`.
 
     A dataset without labels owes them all to `UNLABELLED`.
     """
@@ -70,9 +72,14 @@ def owed(model: RecipeModel) -> dict[str, int]:
     return apportion(model.batch.accept, shares or {UNLABELLED: 1.0})
 
 
-def deficit(model: RecipeModel, accepted: Mapping[str, int]) -> dict[str, int]:
-    """Return how many accepted samples of each label are missing, 0 or more each."""
-    return {label: max(0, due - accepted.get(label, 0)) for label, due in owed(model).items()}
+def deficit(owing: Mapping[str, int], accepted: Mapping[str, int]) -> dict[str, int]:
+    """Return how many accepted samples of each label a batch lacks, 0 or more each.
+
+    Args:
+        owing: what it owes by label.
+        accepted: what it has.
+    """
+    return {label: max(0, due - accepted.get(label, 0)) for label, due in owing.items()}
 
 
 def requests_for(model: RecipeModel, missing: Mapping[str, int]) -> dict[str, int]:

@@ -201,7 +201,7 @@ def curate(work: Work) -> Finished:
         superseded_before=evidence.batch["current_from"],
         human=evidence.decisions.filter(pl.col("source_type") == Source.HUMAN),
         at=work.now(),
-        has_promise=not evidence.is_ingested,
+        owed=None if evidence.is_ingested else evidence.owed,
     )
     evidence = replace(evidence, decisions=decisions)
     counts = {str(each): decisions.filter(pl.col("decision") == each).height for each in Decision}

@@ -10,6 +10,8 @@ TABLES: dict[str, Table] = {
         Table("prompt_templates", planning.PromptTemplates, ("dataset", "prompt_name", "prompt_version")),
         Table("seeds", planning.Seeds, ("dataset", "seed_table", "seed_id")),
         Table("batches", planning.Batches, ("dataset", "batch")),
+        Table("label_balances", planning.LabelBalances, ("dataset", "label")),
+        Table("batch_labels", planning.BatchLabels, ("dataset", "batch", "label")),
         Table("prompt_allocations", planning.PromptAllocations, ("dataset", "batch", "attempt", "prompt_name")),
         Table("requests", planning.Requests, ("request_id",)),
         Table("generations", production.Generations, ("request_id",)),
