@@ -8,12 +8,14 @@ import orjson
 from synth_assets.canonical import digest, sha256, stored_json
 from synth_assets.errors import SynthError, UsageError
 from synth_assets.recipe.chains import refuse_unfit
+from synth_assets.recipe.languages import refuse_undetected
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.recipe.models import ModelUse, refuse_unknown
 from synth_assets.recipe.providers import NO_PROFILES, Profiles, load_profiles
 from synth_assets.recipe.strict_yaml import Document, parse
 from synth_assets.recipe.template import Template, load_template
 from synth_assets.recipe.validation import validated
+from synth_assets.vocabulary import Assessment
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,10 @@ def load_recipe(folder: Path) -> Recipe:
             where=f"{file}:{line}",
             fix=f"set `dataset: {folder.name}`",
         )
+    for part in ("rules", "quality_score"):
+        if Assessment.LANGUAGE in getattr(model, part):
+            at = document.line_of((part, Assessment.LANGUAGE.value))
+            refuse_undetected(model.languages, where=f"{file}:{at}")
     names = dict.fromkeys(name for use in model.prompts for name in use.chain)  # one may follow several others
     templates = {name: load_template(folder / "prompts" / f"{name}.md") for name in names}
     for use in model.prompts:

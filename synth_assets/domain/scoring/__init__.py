@@ -58,8 +58,8 @@ _ALL = (
     ),
     Scorer(
         name="language",
-        version="1",
-        meaning="Probability that the text is in the language asked for; null if the model does not know it.",
+        version="2",
+        meaning="Probability that the text is in the language asked for; null if the detector cannot tell.",
         unit="0..1",
         reads_the_batch=False,
         settings=lambda context: {"language": context.language},
