@@ -7,6 +7,7 @@ import dagster as dg
 
 from resources.claims import Claims
 from synth_assets.assets.partitions import batch_job, batches_of
+from synth_assets.checks.calendar import refuse_moved
 from synth_assets.checks.promises import short
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, counted, print_json, print_table, say
@@ -83,6 +84,7 @@ def run(
         )
     project = Project()
     recipe = project.recipe(dataset)
+    refuse_moved(project.lake, recipe)
     key = batch_key(recipe, batch)
     if preview is not None:
         show_preview(project, recipe, key, count=preview, is_json=is_json)
@@ -199,6 +201,7 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
     """Forecast what the next run of a batch would ask: requests, tokens and cost. Pays nothing and stores nothing."""
     project = Project()
     recipe = project.recipe(dataset)
+    refuse_moved(project.lake, recipe)
     facts = forecast(project.lake, recipe, batch_key(recipe, batch), project.routing(recipe))
     if is_json:
         print_json(facts)

@@ -8,6 +8,7 @@ from resources.claims import Claims
 from resources.drops import read_drop
 from synth_assets.assets.partitions import batch_job, batches_of
 from synth_assets.canonical import sha256
+from synth_assets.checks.calendar import refuse_moved
 from synth_assets.cli.batches import batch_key, print_funnel
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, print_json
@@ -49,6 +50,7 @@ def ingest(
     drop = read_drop(file, Origin(generator))  # what cannot be taken in is refused before any batch is opened
     project = Project()
     recipe = project.recipe(dataset)
+    refuse_moved(project.lake, recipe)
     refuse_known(project.lake, dataset, sha256(drop.data), drop.name)
     key = batch_key(recipe, batch) if batch else _free(project, recipe)
     asked = {"file": str(file.absolute()), "generator": generator, "text_field": text_field, "label_field": label_field}

@@ -23,6 +23,9 @@ from synth_assets.vocabulary import Assessment
 
 HOURLY_KEY = "%Y-%m-%dT%H"
 
+YEARS = range(1970, 2200)
+"""In which batches may begin; calendars of schedules do not go on for ever."""
+
 LANGUAGE = "language"
 """What samples are written in: the recipe's, or that of the axis of this name."""
 
@@ -330,6 +333,8 @@ class RecipeModel(Strict):
             is_key = False
         if not is_key:
             raise ValueError(f"start: {self.start!r} is no key of cadence {self.cadence} ({pattern})")
+        if start.year not in YEARS:
+            raise ValueError(f"start: the year {start.year} lies outside {YEARS.start} to {YEARS.stop - 1}")
         if self.cadence == "hourly" and self.timezone != "UTC":
             raise ValueError("timezone: hourly batches are UTC only, or one hour a year would exist twice")
         return self

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from resources.garbage import rarely_collected
+from synth_assets.checks.calendar import refuse_moved
 from synth_assets.checks.evidence import Evidence, read_generated
 from synth_assets.checks.gates import judge
 from synth_assets.checks.promises import promise_of
@@ -39,9 +40,10 @@ def plan(work: Work, routing: Routing, *, regenerate: bool, promise: int | None)
         promise: another number of accepted samples than the batch owes; None keeps its promise.
 
     Raises:
-        UsageError: the recipe has a budget, and a model it would ask has no price.
+        UsageError: the recipe has a budget, and a model it would ask has no price; or it names its batches otherwise.
         RefusedError: the batch holds ingested samples, or answers that are not committed yet.
     """
+    refuse_moved(work.lake, work.recipe)
     _refuse_ingested(work, regenerate=regenerate, promise=promise)
     for tries in range(1, TRIES + 1):
         due = work.lake.read("label_balances", dataset=work.recipe.dataset)
