@@ -19,6 +19,7 @@ from synth_assets.domain.scoring.copies import contamination
 from synth_assets.domain.scoring.pii import find_pii
 from synth_assets.domain.standing import accepted_by_label
 from synth_assets.recipe.model import Rule
+from synth_assets.recipe.regions import regions_of
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import OURS, Assessment, Decision, Outcome, RejectReason, Stage
 
@@ -292,10 +293,15 @@ def _accepted_texts(evidence: Evidence) -> pl.DataFrame:
 
 def no_pii(evidence: Evidence) -> Verdict:
     """No accepted text holds personal data; looked for anew, whatever the assessments say."""
-    accepted = _accepted_texts(evidence)
-    frame = accepted.select("sample_id").with_columns(
-        pl.Series("findings", [len(find_pii(text or "")) for text in accepted["text"]], dtype=pl.Int64)
+    accepted = _accepted_texts(evidence).join(
+        evidence.samples.select("sample_id", "language"), on="sample_id", how="left", maintain_order="left"
     )
+    named = evidence.model.pii_regions
+    findings = [
+        len(find_pii(text or "", regions=regions_of(language or "", named)))
+        for text, language in accepted.select("text", "language").iter_rows()
+    ]
+    frame = accepted.select("sample_id").with_columns(pl.Series("findings", findings, dtype=pl.Int64))
     schema = pa.DataFrameSchema({"findings": pa.Column(pl.Int64, pa.Check.eq(0))})
     return judged("no_pii", frame, schema, id_column="sample_id", facts={})
 

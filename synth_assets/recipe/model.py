@@ -8,7 +8,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from synth_assets.recipe.axes import Axis, Cover, TableAxis
 from synth_assets.recipe.axis_rules import LABEL, names_by_axis, refuse_too_many, refuse_wrong_axes
@@ -267,6 +274,12 @@ class RecipeModel(Strict):
     max_ancestry_depth: int = Field(default=3, ge=1, le=20, description="How often a sample may be evolved again.")
     rotation: Rotation = WeightsRotation()
     rules: dict[Assessment, Rule] = Field(description="Asked of every sample; breaking one rejects it.")
+    pii_regions: list[Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]] = Field(
+        default_factory=list,
+        max_length=30,
+        description="Regions, ISO 3166, whose national numbers and telephones are personal data too, besides those of "
+        "the language.",
+    )
     tags: dict[Identifier, TagRule] = Field(default_factory=dict, description="Given to every sample; none decides.")
     gates: Gates
     quality_score: dict[Assessment, Weight] = Field(min_length=1)
@@ -274,6 +287,11 @@ class RecipeModel(Strict):
     real_data: RealDataUse | None = None
     trainer: Trainer = Trainer()
     automation: Automation = Automation()
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what no recipe of an earlier time could say, so that its hash stays what it was."""
+        return {name: value for name, value in dump(self).items() if name != "pii_regions" or value}
 
     def prompt(self, name: str) -> PromptUse:
         """Return the use of the template that begins a request by this name."""

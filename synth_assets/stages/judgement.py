@@ -103,6 +103,7 @@ def _context(recipe: Recipe, embedder: Embedder, protected: LabelledTexts) -> Co
     """Return what samples are measured against, as far as it decides whether an assessment is outdated."""
     return Context(
         language=recipe.model.language,
+        pii_regions=tuple(recipe.model.pii_regions),
         shots=[row.fields["text"] for row in recipe.shots],
         protected=protected,
         earlier=pl.DataFrame(schema={"sample_id": pl.String, "text": pl.String}),
