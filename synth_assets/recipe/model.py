@@ -24,7 +24,7 @@ from synth_assets.recipe.models import ModelUse
 from synth_assets.recipe.prices import PriceModel
 from synth_assets.recipe.providers import EMBEDDED
 from synth_assets.recipe.rotation import Rotation, WeightsRotation, refuse_high_floor
-from synth_assets.recipe.strict import Identifier, Name, Reason, Strict
+from synth_assets.recipe.strict import Identifier, LabelText, Name, Reason, Strict, label_text
 from synth_assets.recipe.tags import AxisTag, TagRule
 from synth_assets.vocabulary import Assessment
 
@@ -98,7 +98,7 @@ class Opening(Strict):
 
     text: str = Field(min_length=1, max_length=300, description="Jinja over label and axes.")
     weight: float = Field(default=1.0, gt=0)
-    when: dict[Name, list[Name]] = Field(
+    when: dict[Name, list[LabelText]] = Field(
         default_factory=dict, description="Only if every named axis has a listed value."
     )
 
@@ -263,7 +263,7 @@ class RecipeModel(Strict):
     cron: str | None = Field(default=None, description="When the schedule ticks; default is once per period.")
     batch: Batch
     generator: Generator
-    labels: dict[Name, Label] = Field(
+    labels: dict[LabelText, Label] = Field(
         default_factory=dict, description="At least two of a classification; other tasks may have none."
     )
     axes: dict[Name, Axis] = Field(default_factory=dict)
@@ -296,6 +296,16 @@ class RecipeModel(Strict):
     def prompt(self, name: str) -> PromptUse:
         """Return the use of the template that begins a request by this name."""
         return next(use for use in self.prompts if use.name == name)
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_are_told_apart(cls, value: Any) -> Any:
+        names = [name for name in value if isinstance(name, str)] if isinstance(value, dict) else []
+        known = [label_text(name) for name in names if name.strip()]
+        twice = sorted({name for name in known if known.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands twice, but for spaces or composed letters")
+        return value
 
     @field_validator("cron")
     @classmethod
