@@ -41,6 +41,13 @@ TEXT: list[Row] = [
     (f"<analysis>x</analysis>\n{DOOR}", DOOR, T),
     (f"<antThinking>x</antThinking>\n{DOOR}", DOOR, T),
     (f"<seed:think>x</seed:think>{DOOR}", DOOR, T),
+    (f"<thought_process>x</thought_process>{DOOR}", DOOR, T),
+    (f"<inner_monologue>x</inner_monologue>{DOOR}", DOOR, T),
+    (f"<chain_of_thought>x</chain_of_thought>{DOOR}", DOOR, T),
+    (f"&lt;think&gt;x&lt;/think&gt;{DOOR}", DOOR, T),
+    (f'<details type="reasoning" done="true"><summary>Thought</summary>x</details>\n{DOOR}', DOOR, T),
+    (f"<details><summary>More</summary>x</details>\n{DOOR}", f"<details><summary>More</summary>x</details>\n{DOOR}"),
+    (f"<think>x</think>\n<response>{DOOR}</response>", DOOR, T),
     (f"[THINK]x[/THINK]{DOOR}", DOOR, T),
     (f"<|begin_of_thought|>x<|end_of_thought|>\n{DOOR}", DOOR, T),
     (

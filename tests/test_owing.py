@@ -136,6 +136,18 @@ def test_batches_take_turns_and_keep_their_numbers_through_regeneration(tmp_path
     assert set(again["label"]) == {"positive", "negative"}
 
 
+def test_accepting_a_batch_short_puts_back_what_it_did_not_deliver(tmp_path: Path) -> None:
+    world = World(tmp_path, **TWO_OF_FOUR)
+    assert world.run("prompt_templates", "seeds", "generation_plan").success
+    due = dict(world.rows("label_balances").select("label", "due").iter_rows())
+
+    swaps = short(world.lake, world.recipe.model, "2026-11-01", {"positive": 1})
+
+    assert [(swap.where["label"], swap.expect["due"], swap.set["due"]) for swap in swaps] == [
+        ("negative", due["negative"], due["negative"] + 1)
+    ]
+
+
 def test_another_promise_takes_other_numbers_and_gives_the_first_back(tmp_path: Path) -> None:
     world = World(tmp_path, **TWO_OF_FOUR)
     told = world.run("prompt_templates", "seeds", "generation_plan")

@@ -10,8 +10,9 @@ import polars as pl
 
 from synth_assets.canonical import sha256
 from synth_assets.domain.cards import dataset_card, writer
-from synth_assets.domain.flat import flat_file, flat_name
+from synth_assets.domain.flat import disagreements, flat_file, flat_name
 from synth_assets.domain.parsing import Fields
+from synth_assets.errors import IntegrityError
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.recipe.tasks import MESSAGES
 
@@ -58,6 +59,9 @@ def release_files(contents: Contents) -> dict[str, bytes]:
     """Return every file of the release folder by its path inside, the manifest last.
 
     `manifest.json` holds sha256 and size of every other file; its own hash goes into the audit.
+
+    Raises:
+        IntegrityError: a flat file says something else than the lines it was made from.
     """
     rows = sample_rows(contents)
     meta = _meta(contents, rows)
@@ -72,6 +76,12 @@ def release_files(contents: Contents) -> dict[str, bytes]:
     for split in splits:
         mine = [row for row in rows if row["split"] == split]
         files[flat_name(split)] = flat_file(mine, task_type=contents.model.task_type, tags=sorted(meta["tag_counts"]))
+    if wrong := disagreements(files["samples.jsonl"], files):
+        raise IntegrityError(
+            f"the flat files say something else than samples.jsonl: {'; '.join(wrong)}",
+            where=f"{contents.model.dataset} v{contents.version}",
+            fix="nothing was released; this is a fault of the program: report it",
+        )
     files["manifest.json"] = orjson.dumps(_manifest(contents, meta, files), option=INDENTED)
     return files
 

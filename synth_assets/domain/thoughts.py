@@ -9,26 +9,31 @@ from dataclasses import dataclass
 
 from synth_assets.domain.fences import blocks
 
-_NAMES = r"(?:think|thinking|thoughts?|reason|reasoning|reflection|scratchpad|analysis|antthinking|seed:think)"
+_NAMES = (
+    r"(?:(?:inner_|internal_)?(?:think|thinking|thoughts?|reason|reasoning|monologue)(?:_process)?"
+    r"|reflection|scratchpad|analysis|antthinking|seed:think|chain_of_thought|cot)"
+)
 _PAIRS = (
     (rf"<{_NAMES}\s*>", rf"</{_NAMES}\s*>"),
-    (r"\[(?:THINK|THINKING)\]", r"\[/(?:THINK|THINKING)\]"),
+    (rf"&lt;{_NAMES}\s*&gt;", rf"&lt;/{_NAMES}\s*&gt;"),
+    (r"\[(?:THINK|THINKING|REASONING)\]", r"\[/(?:THINK|THINKING|REASONING)\]"),
     (
-        r"<\|(?:begin_of_thought|start_thinking|thinking|think)\|>",
-        r"<\|(?:end_of_thought|end_thinking|/thinking|/think)\|>",
+        rf"<\|(?:(?:begin_of|start)_)?{_NAMES}\|>",
+        rf"<\|(?:end_of_|end_|/){_NAMES}\|>",
     ),
     (r"\u25c1think\u25b7", r"\u25c1/think\u25b7"),
     (r"<\|channel>\s*thought\b", r"<channel\|>"),
+    (r'<details type="reasoning"[^<>]{0,80}>', "</details>"),
 )
 """How models open and close a thought, each form with its own closing mark."""
 
 _OPEN = re.compile("|".join(f"(?P<o{place}>{opened})" for place, (opened, _) in enumerate(_PAIRS)), re.IGNORECASE)
 _CLOSES = [re.compile(closed, re.IGNORECASE) for _, closed in _PAIRS]
-_CLOSE = re.compile("|".join(closed for _, closed in _PAIRS), re.IGNORECASE)
+_CLOSE = re.compile("|".join(closed for _, closed in _PAIRS if closed != "</details>"), re.IGNORECASE)
 _THOUGHT_MARK = re.compile(f"{_OPEN.pattern}|{_CLOSE.pattern}", re.IGNORECASE)
 
 _WRAPPERS = re.compile(
-    r"\s*(?:<answer>(.*)</answer>"
+    r"\s*(?:<(?:final_)?(?:answer|response|output|solution)>(.*)</(?:final_)?(?:answer|response|output|solution)>"
     r"|<\|begin_of_solution\|>(.*?)(?:<\|end_of_solution\|>)?"
     r"|<\|start_response\|>(.*?)(?:<\|end_response\|>)?)\s*",
     re.DOTALL | re.IGNORECASE,
@@ -135,7 +140,7 @@ def holds_marks(text: str, *, is_code: bool = False) -> bool:
         >>> holds_marks("Fine. <|im_end|> <|im_start|>user"), holds_marks("Type `<think>` first.")
         (True, False)
     """
-    if "<" not in text and "[" not in text and "\u25c1" not in text:
+    if not any(mark in text for mark in "<[&\u25c1"):
         return False
     marks = list(_LEFT.finditer(text)) + ([] if is_code else list(_THOUGHT_MARK.finditer(text)))
     if not marks:
