@@ -4,7 +4,6 @@ Untrusted and possibly half written: every line is parsed strictly, and a file w
 so that mending it and trying again loses nothing and doubles nothing.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ import polars as pl
 
 from synth_assets.domain.ingestion import Drop, Origin
 from synth_assets.errors import UsageError
+from synth_assets.recipe.strict_json import NoJsonError, strict_json
 
 MAX_BYTES = 2 * 1024**3
 """Largest drop; it is read into memory as a whole."""
@@ -105,26 +105,10 @@ def _object(line: bytes, where: str) -> Row:
 
 def _parsed(data: bytes, where: str) -> Any:
     try:
-        text = data.decode("utf-8-sig")  # some editors begin a file with a mark
-    except UnicodeDecodeError:
-        raise UsageError("this is not UTF-8", where=where, fix="save the file as UTF-8; nothing was taken in") from None
-    try:
-        return json.loads(text, object_pairs_hook=_without_twins, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise UsageError(
-            "this is no JSON, or a key stands twice in it", where=where, fix="mend the line; nothing was taken in"
-        ) from None
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> Row:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
+        return strict_json(data)
+    except NoJsonError as error:
+        fix = "mend the line, in UTF-8, each key once; nothing was taken in"
+        raise UsageError(str(error), where=where, fix=fix) from None
 
 
 def _flat(row: Row, origin: Origin) -> Row:

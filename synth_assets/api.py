@@ -5,6 +5,7 @@
 
 import os
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import polars as pl
 
 from resources.lake import DuckLake, leased_lake
 from resources.places import synth_home
+from synth_assets.domain.flat import field_types
 from synth_assets.domain.references import split_version
 from synth_assets.domain.transactions import Commit
 from synth_assets.domain.usage import Usage
 from synth_assets.errors import RefusedError, UsageError
-from synth_assets.reports.releases import released_files, version_number
+from synth_assets.reports.releases import version_number
+from synth_assets.stages.proof import proven_release
 
 AFTER_THE_FIELDS = {
     "label": pl.String,
@@ -49,7 +52,8 @@ def load_dataset(
         home: the folder of the data; ``SYNTH_HOME`` or the checkout's ``data/`` unless given.
 
     Returns:
-        One row per sample in the order of ``samples.jsonl``: ``sample_id``, one column per text field (``text``), then
+        One row per sample in the order of ``samples.jsonl``: ``sample_id``, one column per field of the task type
+        (``text``; null where a sample lacks an optional one; a dialogue as a list of role and content), then
         ``label, split, language, quality_score (0..1), prompt_name, prompt_version, model, batch, content_sha256``.
 
     Raises:
@@ -63,15 +67,15 @@ def load_dataset(
     dataset, name = split_version(version)
     with leased_lake(_existing(Path(home).expanduser().absolute() if home else synth_home())) as lake:
         number = version_number(lake, dataset, name)
-        row = lake.read("dataset_versions", dataset=dataset, version=number).row(0, named=True)
+        release = proven_release(lake, lake.home / "releases", dataset, number)
+        row = dict(release.row)
         if row["is_marked"]:
             raise RefusedError(
                 f"{dataset} v{number} holds samples that were taken down",
                 where=f"{dataset}@v{number}",
                 fix=f"load a later version (`synth versions {dataset}`)",
             )
-        files = released_files(lake, lake.home / "releases", dataset, number)
-        frame = _frame(files["samples.jsonl"])
+        frame = _frame(release.files)
         chosen = frame if split is None else _of_split(frame, split, dataset=dataset, number=number)
         facts = {"split": split, "rows": chosen.height, "manifest_sha256": row["manifest_sha256"]}
         _write_down(lake, row, facts, purpose=purpose, run_id=run_id)
@@ -85,11 +89,12 @@ def _existing(home: Path) -> Path:
     return home
 
 
-def _frame(lines: bytes) -> pl.DataFrame:
-    rows = [orjson.loads(line) for line in lines.splitlines()]
-    fields = sorted({name for row in rows for name in row["fields"] or {}})
-    schema = {"sample_id": pl.String, **dict.fromkeys(fields, pl.String), **AFTER_THE_FIELDS}
-    flat = [{**row, **(row["fields"] or {})} for row in rows]
+def _frame(files: Mapping[str, bytes]) -> pl.DataFrame:
+    """Return the lines of a release as a frame whose columns and types follow from its task type."""
+    rows = [orjson.loads(line) for line in files["samples.jsonl"].splitlines()]
+    fields = field_types(orjson.loads(files["meta.json"])["task_type"])
+    schema = {"sample_id": pl.String, **fields, **AFTER_THE_FIELDS}
+    flat = [{**dict.fromkeys(fields), **row, **(row["fields"] or {})} for row in rows]
     return pl.DataFrame([{name: row[name] for name in schema} for row in flat], schema=schema)
 
 

@@ -51,6 +51,8 @@ class QuarantineReason(StrEnum):
     REFUSED = "refused"
     CONTENT_FILTER = "content_filter"
     WRONG_SCHEMA = "wrong_schema"
+    THOUGHTS_ONLY = "thoughts_only"
+    CONTROL_TOKENS = "control_tokens"
     UNRENDERABLE = "unrenderable"
     UNAUTHORIZED = "unauthorized"
     QUOTA_EXHAUSTED = "quota_exhausted"

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth_assets.domain.curation import REASON_OF, decide, quality_score, rules_id, split_of, training_examples
+from synth_assets.domain.planning import owed
 from synth_assets.recipe import RecipeModel, load_recipe
 from synth_assets.recipe.model import Weight
 from synth_assets.tables import TABLES
@@ -123,7 +124,15 @@ def decided(
     human: pl.DataFrame = NOBODY,
 ) -> dict[str, str]:
     """Return what became of each sample, in the order of the rows: accepted, or the reason against it."""
-    rows = decide(samples, assessments, model=model, superseded_before=superseded_before, human=human, at=NOON)
+    rows = decide(
+        samples,
+        assessments,
+        model=model,
+        superseded_before=superseded_before,
+        human=human,
+        at=NOON,
+        owed=owed(model),
+    )
     return {row["sample_id"]: row["reason"] or row["decision"] for row in rows.iter_rows(named=True)}
 
 
@@ -219,7 +228,7 @@ def test_a_persons_decision_stands_against_rules_and_regeneration(model: RecipeM
     values = assessed({"a": GOOD | {Assessment.REFUSAL: 1.0}, "b": GOOD})
     human = pl.concat([by_hand("a", Decision.ACCEPTED), by_hand("b", Decision.REJECTED, RejectReason.LENGTH)])
 
-    rows = decide(samples, values, model=model, superseded_before=2, human=human, at=NOON)
+    rows = decide(samples, values, model=model, superseded_before=2, human=human, at=NOON, owed=owed(model))
 
     assert rows.equals(human)
 
@@ -280,7 +289,15 @@ def test_samples_are_accepted_and_rejected_and_pending_one_by_one(
     }
     human = pl.concat([NOBODY, *people.values()])
 
-    rows = decide(samples, values, model=model, superseded_before=superseded_before, human=human, at=NOON)
+    rows = decide(
+        samples,
+        values,
+        model=model,
+        superseded_before=superseded_before,
+        human=human,
+        at=NOON,
+        owed=owed(model),
+    )
 
     TABLES["decisions"].schema.validate(rows)
     assert sorted(rows["sample_id"]) == sorted(samples["sample_id"])
@@ -377,7 +394,13 @@ def test_what_trains_goes_on_training_when_its_share_grows(sha: str, left: float
 def test_training_examples_are_the_accepted_samples_in_plan_order(model: RecipeModel) -> None:
     samples = batch_of(("z", 1, "positive"), ("a", 1, "positive"), ("m", 1, "negative"))
     decisions = decide(
-        samples, assessed(dict.fromkeys("zam", GOOD)), model=model, superseded_before=0, human=NOBODY, at=NOON
+        samples,
+        assessed(dict.fromkeys("zam", GOOD)),
+        model=model,
+        superseded_before=0,
+        human=NOBODY,
+        at=NOON,
+        owed=owed(model),
     )
 
     examples = training_examples(samples.reverse(), decisions.reverse(), shares={"train": 1.0})

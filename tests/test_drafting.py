@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from synth_assets.domain import ids
 from synth_assets.domain.conversations import Conversation, Turn
 from synth_assets.domain.drafting import Drafts, draft
-from synth_assets.domain.parsing import parse_answer
+from synth_assets.domain.parsing import Fields, Reading, parse_answer
 from synth_assets.domain.planning import Plan, plan_attempt
 from synth_assets.domain.ports import Answer, Call, Ending, Price
 from synth_assets.recipe import Recipe, load_recipe
@@ -30,8 +30,13 @@ PRICE = Price(input_usd_per_million=1.0, output_usd_per_million=2.0, as_of="2026
 
 def read(answer: str, reply: Reply, opening: str) -> str | QuarantineReason:
     """Return the text of a classification's sample."""
-    found = parse_answer(answer, reply, task_type="classification", opening=opening)
+    found = fields_of(answer, reply, opening)
     return found if isinstance(found, QuarantineReason) else found["text"]
+
+
+def fields_of(answer: str, reply: Reply, opening: str) -> Fields | QuarantineReason:
+    found = parse_answer(answer, reply, task_type="classification", opening=opening)
+    return found.fields if isinstance(found, Reading) else found
 
 
 @pytest.mark.parametrize(
@@ -98,7 +103,8 @@ def test_a_text_is_the_whole_answer_without_what_a_list_or_quotation_left(answer
         ('["A warm door."]', WRONG),
         ('"A warm door."', WRONG),
         ('{"review": "A warm', WRONG),
-        ('Sure! {"review": "A warm door."}', WRONG),
+        ('Sure! {"review": "A warm door."}', "A warm door."),
+        ('{"review": "A warm door."} {"review": "A damp roof."}', WRONG),
         ('{"review": "\\ud800"}', WRONG),
         ('{"review": NaN}', WRONG),
         ("[" * 5_000, WRONG),
@@ -174,9 +180,7 @@ def drafted(recipe: Recipe, plan: Plan, kinds: list[str], price: Price | None = 
         said = ending(row, kind)
         reply, opening = recipe.template(row["prompt_name"]).reply, openings[row["request_id"]]
         is_answered = said.outcome == Outcome.ANSWERED
-        found = (
-            parse_answer(said.answer.text, reply, task_type="classification", opening=opening) if is_answered else None
-        )
+        found = fields_of(said.answer.text, reply, opening) if is_answered else None
         call = Call(row["call_id"], row["request_id"], "", {}, 0, asks=replace(COMPLETIONS, price=price))
         conversations.append(Conversation((), opening, {}, [Turn(CallKind.PROMPT, None, call, said, found)]))
     return draft(requests, conversations, model=recipe.model)

@@ -177,6 +177,7 @@ def test_the_list_is_closed_and_the_document_shows_it() -> None:
 def test_every_reason_a_call_can_end_with_has_a_fault_that_leads_to_it() -> None:
     elsewhere_decided = {
         QuarantineReason.WRONG_SCHEMA: "by the reader of answers",
+        QuarantineReason.CONTROL_TOKENS: "by the reader of answers",
         QuarantineReason.UNRENDERABLE: "by the next prompt",
         QuarantineReason.BUDGET_SPENT: "by the recipe",
         QuarantineReason.STOPPED: "by a person or the disk",

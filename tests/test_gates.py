@@ -23,6 +23,7 @@ from synth_assets.checks.release_gates import (
 )
 from synth_assets.checks.verdict import MAX_SHOWN, Verdict
 from synth_assets.domain.ids import content_sha256
+from synth_assets.domain.planning import owed
 from synth_assets.domain.versioning import digest_of
 from synth_assets.recipe.model import RecipeModel, Rule
 from synth_assets.tables import TABLES
@@ -95,6 +96,7 @@ def sample(number: int) -> dict[str, Any]:
         "language": "en",
         "label": labels(number),
         "characters": 60,
+        "repairs": "",
         "object_sha256": "o",
         "ancestry_depth": 0,
     }
@@ -136,6 +138,7 @@ def good(count: int = len(TEXTS)) -> Evidence:
     return Evidence(
         model=recipe(batch=RECIPE["batch"] | {"budget_usd": 0.25 * count}),
         batch=batch(promised=count),
+        owed=owed(MODEL),
         templates=rows("prompt_templates", 1, lambda number: template),
         requests=rows("requests", count, request),
         generations=rows("generations", count, generation),
@@ -150,7 +153,7 @@ def good(count: int = len(TEXTS)) -> Evidence:
 
 
 def empty() -> Evidence:
-    return Evidence(model=MODEL, batch=batch(promised=1))
+    return Evidence(model=MODEL, batch=batch(promised=1), owed=owed(MODEL))
 
 
 def told(verdicts: list[Verdict], gate: str) -> Verdict:
@@ -373,7 +376,7 @@ def test_labels_need_not_be_spread_more_evenly_than_whole_samples_allow() -> Non
     """Five of two labels are three and two; four and one is another thing."""
     narrow = RECIPE["gates"] | {"label_deviation": {"max": 0.02, "because": "As near as whole samples allow."}}
     model = recipe(batch=RECIPE["batch"] | {"accept": 5}, gates=narrow)
-    even = replace(good(5), model=model)
+    even = replace(good(5), model=model, owed=owed(model))
     assert told(judge(Stage.CURATED, even), "label_balance").passed
 
     uneven = replace(even, samples=first(even.samples, 2, label="positive"))

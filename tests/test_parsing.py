@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_assets.domain.parsing import Fields, parse_answer, readable, schema_of
+from synth_assets.domain.parsing import Fields, Reading, parse_answer, readable, schema_of
 from synth_assets.recipe.tasks import TASKS
 from synth_assets.recipe.template import Reply
 from synth_assets.vocabulary import QuarantineReason
@@ -16,7 +16,8 @@ TALK = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": 
 
 
 def read(text: str, task_type: str, **reply: object) -> Fields | QuarantineReason:
-    return parse_answer(text, Reply.model_validate(reply), task_type=task_type, asked=ASK)
+    found = parse_answer(text, Reply.model_validate(reply), task_type=task_type, asked=ASK)
+    return found.fields if isinstance(found, Reading) else found
 
 
 @pytest.mark.parametrize(
@@ -129,9 +130,9 @@ def test_whatever_is_answered_fills_every_field_or_none(answer: str, task_type: 
     reply = Reply.model_validate({"format": form})
     found = parse_answer(answer, reply, task_type=task_type)
 
-    if isinstance(found, dict):
-        assert set(found) == set(reply.outputs(TASKS[task_type]))
-        assert all(text.strip() for text in found.values())
+    if isinstance(found, Reading):
+        assert set(found.fields) == set(reply.outputs(TASKS[task_type]))
+        assert all(text.strip() for text in found.fields.values())
     else:
         assert found in (WRONG, EMPTY)
 

@@ -98,8 +98,8 @@ def test_a_batch_owes_its_labels_by_their_shares(tmp_path: Path) -> None:
     model = load_recipe(write_recipe(tmp_path, labels=shares, batch={"accept": 10})).model
 
     assert owed(model) == {"positive": 3, "negative": 7}  # 2.5 and 7.5: the first of the tie
-    assert deficit(model, {"negative": 9, "positive": 1}) == {"positive": 2, "negative": 0}
-    assert deficit(model, {}) == owed(model)
+    assert deficit(owed(model), {"negative": 9, "positive": 1}) == {"positive": 2, "negative": 0}
+    assert deficit(owed(model), {}) == owed(model)
 
 
 def test_a_topup_asks_for_the_deficit_times_overdraw_rounded_up(recipe: Recipe) -> None:

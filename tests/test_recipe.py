@@ -564,6 +564,8 @@ SEED_FAULTS: dict[str, tuple[str, str]] = {
     "a text that is a list": ('{"text": ["a"]}\n', ":1"),
     "two on one line": ('{"text": "a"} {"text": "b"}\n', ":1"),
     "nothing at all": ("\n\n", ""),
+    "a key twice": ('{"text": "a", "text": "b"}\n', ":1"),
+    "no number": ('{"text": "a"}\n{"text": "a", "score": NaN}\n', ":2"),
 }
 
 
@@ -575,6 +577,23 @@ def test_a_fault_in_a_seed_table_names_its_line(tmp_path: Path, text: str, line:
 
     assert error.where == f"{folder / 'seeds' / 'words.jsonl'}{line}"
     assert '{"text": "..."' in error.fix
+
+
+def test_a_mark_of_the_byte_order_changes_nothing(tmp_path: Path) -> None:
+    folder = write_recipe(tmp_path)
+    plain = load_recipe(folder)
+    for file in ("recipe.yaml", "prompts/lines.md", "seeds/words.jsonl"):
+        (folder / file).write_bytes(b"\xef\xbb\xbf" + (folder / file).read_bytes())
+
+    assert load_recipe(folder) == plain
+
+
+def test_a_seed_row_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    for row, says in (
+        ('{"text": "a", "text": "b"}', "a key stands twice"),
+        ('{"text": "a", "n": NaN}', "NaN is no JSON"),
+    ):
+        assert says in broken(write_recipe(tmp_path, files={"seeds/words.jsonl": row})).what
 
 
 def test_a_seed_table_that_is_not_there_is_missed(tmp_path: Path) -> None:

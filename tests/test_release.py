@@ -17,8 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from synth_assets.domain import release
 from synth_assets.domain.cards import escaped
+from synth_assets.domain.flat import flat_file
 from synth_assets.domain.release import Contents, Parts, release_files, sample_lines, sample_rows, told_content
+from synth_assets.errors import IntegrityError
 from synth_assets.recipe import RecipeModel
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Stage
@@ -287,7 +290,19 @@ def test_parquet_holds_the_same_rows_as_the_lines_of_its_split() -> None:
         assert frame["text"].to_list() == [line["fields"]["text"] for line in mine]
         assert frame["label"].to_list() == [line["label"] for line in mine]
         assert frame["quality_score"].to_list() == [line["quality_score"] for line in mine]
-        assert set(frame["prompt"]) == {"lines@1"}
+        assert set(frame["prompt_template"]) == {"lines@1"}
+
+
+def test_a_flat_file_that_says_something_else_than_the_lines_is_never_released(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def wrong(lines: list[dict[str, Any]], **known: Any) -> bytes:
+        return flat_file([{**line, "fields": {"text": "another"}} for line in lines], **known)
+
+    monkeypatch.setattr(release, "flat_file", wrong)
+
+    with pytest.raises(IntegrityError, match=r"data/train\.parquet: s2: text"):
+        release_files(contents())
 
 
 def test_parquet_has_a_column_for_every_tag_in_every_split_and_null_where_a_sample_has_none() -> None:

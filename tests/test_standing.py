@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth_assets.domain import fingerprints
+from synth_assets.domain.planning import owed
 from synth_assets.domain.standing import (
     Standing,
     State,
@@ -172,24 +173,24 @@ def test_surplus_is_promoted_before_anything_is_generated(tmp_path: Path) -> Non
     )
 
     assert accepted_by_label(samples, decisions) == {"positive": 1, "negative": 1}
-    assert missing_samples(model, samples, decisions) == {"positive": 0, "negative": 1}
+    assert missing_samples(model, samples, decisions, owed=owed(model)) == {"positive": 0, "negative": 1}
 
 
 def test_a_batch_without_samples_misses_all_it_owes(tmp_path: Path) -> None:
     model = load_recipe(write_recipe(tmp_path, batch={"accept": 5})).model
 
-    assert missing_samples(model, *decided()) == {"positive": 3, "negative": 2}
+    assert missing_samples(model, *decided(), owed=owed(model)) == {"positive": 3, "negative": 2}
 
 
 def test_samples_nobody_has_judged_yet_count_as_the_recipe_expects_them_to_turn_out(tmp_path: Path) -> None:
     model = load_recipe(write_recipe(tmp_path, batch={"accept": 10, "overdraw": 1.5})).model
     samples, decisions = decided(*[("positive", "accepted", None)] * 4)
 
-    owed = missing_samples(model, samples, decisions)
-    undecided = missing_samples(model, samples, decisions.clear())
+    missing = missing_samples(model, samples, decisions, owed=owed(model))
+    undecided = missing_samples(model, samples, decisions.clear(), owed=owed(model))
 
-    assert undecided["positive"] == owed["positive"] + 4 - 2  # of four at one in 1.5, two are expected to do
-    assert undecided["negative"] == owed["negative"]
+    assert undecided["positive"] == missing["positive"] + 4 - 2  # of four at one in 1.5, two are expected to do
+    assert undecided["negative"] == missing["negative"]
 
 
 # --- opening an attempt

@@ -107,6 +107,8 @@ def test_out_of_attempts_a_person_accepts_the_batch_short_and_that_is_kept(tmp_p
     entry = home.read("audit_log", dataset=DATASET, action="accept_short").row(0, named=True)
     assert entry["actor"] == "rosa"
     assert "twelve were too many" in entry["details"]
+    due = home.read("label_balances", dataset=DATASET)["due"]
+    assert sum(due) == 12 - red.facts["accepted"], "what was not delivered is due to its labels in the next batches"
 
 
 @pytest.mark.slow

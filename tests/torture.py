@@ -226,6 +226,8 @@ def nothing_is_there_twice(home: Home) -> None:
         "prompt_templates": ["prompt_name", "prompt_version"],
         "seeds": ["seed_id"],
         "batches": ["batch"],
+        "batch_labels": ["batch", "label"],
+        "label_balances": ["label"],
         "heads": ["dataset"],
         "dataset_versions": ["version"],
         "model_runs": ["model_run_id"],

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import orjson
 
 from synth_assets.domain.ports import Answer, Ending, Mode
+from synth_assets.domain.thoughts import part
 from synth_assets.vocabulary import Outcome, QuarantineReason
 
 T = TypeVar("T")
@@ -143,7 +144,9 @@ def _flaw(answer: Answer) -> QuarantineReason | None:
         return QuarantineReason.REFUSED
     if answer.finish_reason == "length":
         return QuarantineReason.TRUNCATED
-    return None if answer.text.strip() else QuarantineReason.EMPTY_ANSWER
+    if answer.text.strip():
+        return None
+    return QuarantineReason.THOUGHTS_ONLY if answer.reasoning.strip() else QuarantineReason.EMPTY_ANSWER
 
 
 def _fault(reply: Reply, now: datetime) -> Fault:
@@ -187,33 +190,19 @@ def read_choice(body: bytes, mode: Mode) -> Choice:
     choice = _as(dict, choices[0])
     message = choice if mode == "completion" else _as(dict, choice.get("message"))
     refusal = _text(message.get("refusal"))
-    reasoning, text = thought_first(_text(message.get("text" if mode == "completion" else "content")))
+    parted = part(_text(message.get("text" if mode == "completion" else "content")))
     usage = document.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     return Choice(
-        text=text,
+        text=parted.answer,
         refusal=bool(refusal),
         finish_reason=_word(choice.get("finish_reason")),
         model=_name(document.get("model")),
         input_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
         mean_logprob=_mean_logprob(choice.get("logprobs")),
-        reasoning=_thought(message.get("reasoning_content")) or _thought(message.get("reasoning")) or reasoning,
+        reasoning=_thought(message.get("reasoning_content")) or _thought(message.get("reasoning")) or parted.thoughts,
     )
-
-
-def thought_first(text: str) -> tuple[str, str]:
-    """Part what a model thought aloud, ``<think>...</think>`` at the very beginning, from what it answered.
-
-    Example:
-        >>> thought_first("<think>Short.</think> A fine film.")
-        ('Short.', ' A fine film.')
-        >>> thought_first("A fine film.")
-        ('', 'A fine film.')
-    """
-    head, mark, answer = text.partition("</think>")
-    is_thought = bool(mark) and head.lstrip().startswith("<think>")
-    return (head.lstrip().removeprefix("<think>").strip(), answer) if is_thought else ("", text)
 
 
 def error_codes(body: bytes) -> frozenset[str]:

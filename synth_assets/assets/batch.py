@@ -43,6 +43,7 @@ class IngestConfig(dg.Config):
     generator: str = Field(description="Name of the tool.")
     text_field: str = Field(default="text", description="Field of a row that holds the text.")
     label_field: str = Field(default="label", description="Field of a row that holds the label.")
+    label_map: dict[str, str] = Field(default={}, description="The recipe's label by what the tool calls it.")
 
 
 class PlanConfig(dg.Config):
@@ -165,7 +166,12 @@ def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
         work = work_on(recipe, context, lake, claims)
         if config.ingest is not None:
             asked = config.ingest
-            origin = Origin(asked.generator, text_field=asked.text_field, label_field=asked.label_field)
+            origin = Origin(
+                asked.generator,
+                text_field=asked.text_field,
+                label_field=asked.label_field,
+                label_map=asked.label_map,
+            )
             finished = ingestion.plan(work, read_drop(Path(asked.file), origin))
         else:
             with generators.open(recipe) as generator:

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from synth_assets.checks.promises import promise_of
 from synth_assets.checks.proof import counted, proven, proven_state, stage_commits
 from synth_assets.domain.drafting import TEXTS_SCHEMA
 from synth_assets.domain.parsing import readable
@@ -37,6 +38,7 @@ class Evidence:
     Attributes:
         model: the recipe the batch is judged by.
         batch: its row of `batches`.
+        owed: accepted samples it owes by label.
         texts: text of every sample, columns sample_id, text.
         earlier: accepted samples of other batches, as `EARLIER_SCHEMA`.
         protected: texts no training example may resemble.
@@ -45,6 +47,7 @@ class Evidence:
 
     model: RecipeModel
     batch: Mapping[str, Any]
+    owed: Mapping[str, int]
     templates: pl.DataFrame = field(default_factory=_empty("prompt_templates"))
     requests: pl.DataFrame = field(default_factory=_empty("requests"))
     generations: pl.DataFrame = field(default_factory=_empty("generations"))
@@ -81,6 +84,7 @@ def read_evidence(lake: Lake, model: RecipeModel, batch: str, *, protected: tupl
     return Evidence(
         model=model,
         batch=proven_batch(lake, **here),
+        owed=promise_of(lake, model, batch).owed,
         templates=proven(lake, "prompt_templates", dataset=dataset),
         requests=proven(lake, "requests", **here),
         generations=proven(lake, "generations", **here),
@@ -101,6 +105,7 @@ def read_generated(lake: Lake, model: RecipeModel, batch: str) -> Evidence:
     return Evidence(
         model=model,
         batch=proven_batch(lake, **here),
+        owed=promise_of(lake, model, batch).owed,
         templates=proven(lake, "prompt_templates", dataset=model.dataset),
         requests=proven(lake, "requests", **here),
         generations=proven(lake, "generations", **here),

@@ -16,11 +16,11 @@ from synth_assets.domain.drafting import MAY_HAVE_COST
 from synth_assets.domain.drift import distances
 from synth_assets.domain.duplicates import duplicate_groups
 from synth_assets.domain.ingestion import unknown_provenance
-from synth_assets.domain.planning import owed
 from synth_assets.domain.scoring.copies import contamination
 from synth_assets.domain.scoring.pii import find_pii
 from synth_assets.domain.standing import accepted_by_label
 from synth_assets.recipe.model import RecipeModel, Rule
+from synth_assets.recipe.regions import regions_of
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import OURS, Assessment, Decision, Outcome, RejectReason, Stage
 
@@ -277,7 +277,7 @@ def labels_are_balanced(evidence: Evidence) -> Verdict:
         return Verdict("label_balance", passed=True, facts={"labels": 0})
     counts = accepted_by_label(evidence.samples, evidence.decisions)
     total = max(1, sum(counts.values()))
-    promised = owed(evidence.model)  # whole samples: eight of six labels cannot be spread evenly
+    promised = evidence.owed  # whole samples: eight of six labels cannot be spread evenly
     wanted = {name: count / sum(promised.values()) for name, count in promised.items()}
     rows = [{"label": name, "deviation": abs(counts.get(name, 0) / total - share)} for name, share in wanted.items()]
     schema = pa.DataFrameSchema({"deviation": pa.Column(pl.Float64, within(rule))})
@@ -307,10 +307,15 @@ def _accepted_texts(evidence: Evidence) -> pl.DataFrame:
 
 def no_pii(evidence: Evidence) -> Verdict:
     """No accepted text holds personal data; looked for anew, whatever the assessments say."""
-    accepted = _accepted_texts(evidence)
-    frame = accepted.select("sample_id").with_columns(
-        pl.Series("findings", [len(find_pii(text or "")) for text in accepted["text"]], dtype=pl.Int64)
+    accepted = _accepted_texts(evidence).join(
+        evidence.samples.select("sample_id", "language"), on="sample_id", how="left", maintain_order="left"
     )
+    named = evidence.model.pii_regions
+    findings = [
+        len(find_pii(text or "", regions=regions_of(language or "", named)))
+        for text, language in accepted.select("text", "language").iter_rows()
+    ]
+    frame = accepted.select("sample_id").with_columns(pl.Series("findings", findings, dtype=pl.Int64))
     schema = pa.DataFrameSchema({"findings": pa.Column(pl.Int64, pa.Check.eq(0))})
     return judged("no_pii", frame, schema, id_column="sample_id", facts={})
 

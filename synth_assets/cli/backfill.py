@@ -3,6 +3,7 @@
 import click
 
 from synth_assets.assets.partitions import batches_of
+from synth_assets.checks.calendar import refuse_moved
 from synth_assets.checks.proof import stage_commits
 from synth_assets.cli.batches import batch_key, run_batch
 from synth_assets.cli.output import as_json, print_json, print_table
@@ -26,6 +27,7 @@ def backfill(*, dataset: str, first: str, last: str | None, is_json: bool) -> No
     """
     project = Project()
     recipe = project.recipe(dataset)
+    refuse_moved(project.lake, recipe)
     states: dict[str, str] = {}
     stops: list[SynthError] = []
     for batch in missed(project, recipe, first=first, last=last):

@@ -7,13 +7,15 @@ import dagster as dg
 
 from resources.claims import Claims
 from synth_assets.assets.partitions import batch_job, batches_of
+from synth_assets.checks.calendar import refuse_moved
+from synth_assets.checks.promises import short
 from synth_assets.checks.proof import standing_of
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, counted, print_json, print_table, say
 from synth_assets.cli.preview import show_preview
 from synth_assets.cli.progress import ProgressBar
 from synth_assets.cli.project import Project
-from synth_assets.domain.standing import PROMISE_KEPT
+from synth_assets.domain.standing import PROMISE_KEPT, accepted_by_label
 from synth_assets.domain.transactions import Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError, UsageError
 from synth_assets.recipe import Recipe
@@ -83,6 +85,7 @@ def run(
         )
     project = Project()
     recipe = project.recipe(dataset)
+    refuse_moved(project.lake, recipe)
     key = batch_key(recipe, batch)
     if preview is not None:
         show_preview(project, recipe, key, count=preview, is_json=is_json)
@@ -199,6 +202,7 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
     """Forecast what the next run of a batch would ask: requests, tokens and cost. Pays nothing and stores nothing."""
     project = Project()
     recipe = project.recipe(dataset)
+    refuse_moved(project.lake, recipe)
     facts = forecast(project.lake, recipe, batch_key(recipe, batch), project.routing(recipe))
     if is_json:
         print_json(facts)
@@ -269,6 +273,7 @@ def accept_short(*, dataset: str, batch: str, reason: str) -> None:
     claim = claims.hold(recipe.model, batch)
     try:
         here = {"dataset": dataset, "batch": batch}
+        delivered = accepted_by_label(project.lake.read("samples", **here), project.lake.read("decisions", **here))
         project.lake.commit(
             Commit(
                 dataset=dataset,
@@ -279,6 +284,7 @@ def accept_short(*, dataset: str, batch: str, reason: str) -> None:
                 swaps=[
                     claim.guard(),
                     Swap("batches", here, {"fence": claim.fence}, {"short_accepted_by": project.lake.actor}),
+                    *short(project.lake, recipe.model, batch, delivered),
                 ],
             )
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from synth_assets.checks.calendar import refuse_moved
 from synth_assets.cli.endpoints import problem_of_connection, problem_of_models
 from synth_assets.cli.output import counted
 from synth_assets.cli.project import Project
@@ -161,6 +162,11 @@ def _recipes(project: Project, _: Environ) -> Iterator[Finding]:
     for recipe in found:
         if isinstance(recipe, BrokenRecipe):
             yield _refused(f"recipe {recipe.dataset}", recipe.error)
+            continue
+        try:
+            refuse_moved(project.lake, recipe)
+        except SynthError as error:
+            yield _refused(f"recipe {recipe.dataset}", error)
         else:
             counts = f"{counted(len(recipe.templates), 'prompt')}, {counted(len(recipe.seeds), 'seed row')}"
             yield Finding(f"recipe {recipe.dataset}", True, f"{counts}, sha256 {recipe.sha256[:HASH_SHOWN]}")

@@ -35,21 +35,23 @@ def export(*, version: str, form: str, target: Path, force: bool, reason: str, i
     The release is checked against its manifest first. The manifest comes along, so that whoever has the files can
     check them too.
     """
-    from synth_assets.reports.releases import released_files, version_number
+    from synth_assets.reports.releases import version_number
+    from synth_assets.stages.proof import proven_release
 
     dataset, name = split_version(version)
     if force and not reason.strip():
         raise UsageError("--force needs a reason", where="--reason", fix="say why with --reason TEXT")
     project = Project()
     number = version_number(project.lake, dataset, name)
-    row = project.lake.read("dataset_versions", dataset=dataset, version=number).row(0, named=True)
+    release = proven_release(project.lake, project.home / "releases", dataset, number)
+    row = release.row
     if row["is_marked"] and not force:
         raise RefusedError(
             f"{dataset} v{number} holds samples that were taken down",
             where=f"{dataset}@v{number}",
             fix=f"export a later version (`synth versions {dataset}`), or --force --reason TEXT",
         )
-    files = _chosen(released_files(project.lake, project.home / "releases", dataset, number), form)
+    files = _chosen(release.files, form)
     target = target.resolve()
     staged = _staged(files, target)
     try:  # written down before anybody can have the files

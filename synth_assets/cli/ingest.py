@@ -1,5 +1,7 @@
 """`synth ingest`: samples made elsewhere enter as a batch."""
 
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -8,17 +10,21 @@ from resources.claims import Claims
 from resources.drops import read_drop
 from synth_assets.assets.partitions import batch_job, batches_of
 from synth_assets.canonical import sha256
+from synth_assets.checks.calendar import refuse_moved
 from synth_assets.checks.proof import standing_of
 from synth_assets.cli.batches import batch_key, print_funnel
 from synth_assets.cli.execution import run_job
-from synth_assets.cli.output import as_json, print_json
+from synth_assets.cli.output import as_json, print_json, say
 from synth_assets.cli.project import Project
-from synth_assets.domain.ingestion import NAME, Origin
+from synth_assets.domain.ingestion import NAME, Drop, Origin, unmapped_labels
 from synth_assets.errors import RefusedError, StoppedError, UsageError
 from synth_assets.recipe import Recipe
 from synth_assets.reports.funnel import funnel
 from synth_assets.stages.ingestion import batch_for, refuse_known
 from synth_assets.vocabulary import Stage
+
+MOST_LABELS, LONGEST_SHOWN = 8, 40
+"""Unknown labels that are named, and characters of one; longer ones are texts."""
 
 
 @click.command()
@@ -28,8 +34,15 @@ from synth_assets.vocabulary import Stage
 @click.option("--batch", help="Partition key; default is the latest past period in which nothing was generated.")
 @click.option("--text-field", default="text", show_default=True, help="Field of a row that holds the text.")
 @click.option("--label-field", default="label", show_default=True, help="Field of a row that holds the label.")
+@click.option(
+    "--map",
+    "mapped",
+    multiple=True,
+    metavar="THEIRS=OURS",
+    help="What the rows call a label; repeatable.",
+)
 @as_json
-def ingest(
+def ingest(  # noqa: PLR0913 - one argument for each option
     *,
     dataset: str,
     file: Path,
@@ -37,6 +50,7 @@ def ingest(
     batch: str | None,
     text_field: str,
     label_field: str,
+    mapped: tuple[str, ...],
     is_json: bool,
 ) -> None:
     """Take samples from FILE into a batch of DATASET and judge them like any others.
@@ -46,12 +60,17 @@ def ingest(
     """
     if not NAME.fullmatch(generator):
         raise UsageError(f"{generator!r} is no name", where="--generator", fix="use letters, digits and . : / @ + - _")
-    drop = read_drop(file, Origin(generator))  # what cannot be taken in is refused before any batch is opened
     project = Project()
     recipe = project.recipe(dataset)
+    label_map = _label_map(mapped, recipe)
+    origin = Origin(generator, text_field=text_field, label_field=label_field, label_map=label_map)
+    drop = read_drop(file, origin)  # what cannot be taken in is refused before any batch is opened
+    _tell_unmapped(drop, recipe, is_quiet=is_json)
+    refuse_moved(project.lake, recipe)
     refuse_known(project.lake, dataset, sha256(drop.data), drop.name)
     key = batch_key(recipe, batch) if batch else _free(project, recipe)
     asked = {"file": str(file.absolute()), "generator": generator, "text_field": text_field, "label_field": label_field}
+    asked |= {"label_map": label_map} if label_map else {}
     config = {f"{dataset}__{Stage.GENERATION_PLAN}": {"config": {"ingest": asked}}}
     claims = Claims(project.lake, project.home)
     claims.hold(recipe.model, key)
@@ -74,6 +93,39 @@ def ingest(
             where=f"{dataset}, partition {key}",
             fix=f"see `synth status {dataset}`; `synth run {dataset} --batch {key}` judges the rows again",
         )
+
+
+def _label_map(mapped: Sequence[str], recipe: Recipe) -> dict[str, str]:
+    """Return what `--map` says, by the rows' word for a label."""
+    found = {}
+    for each in mapped:
+        theirs, mark, ours = (part.strip() for part in each.rpartition("="))
+        if not mark or not theirs or ours not in recipe.model.labels:
+            raise UsageError(
+                f"--map takes what the rows say, `=`, and a label of {recipe.dataset}",
+                where="--map",
+                fix=f"labels: {', '.join(recipe.model.labels) or 'none, so there is nothing to map'}",
+            )
+        found[unicodedata.normalize("NFC", theirs)] = ours
+    return found
+
+
+def _tell_unmapped(drop: Drop, recipe: Recipe, *, is_quiet: bool) -> None:
+    """Name the labels of the rows that the recipe does not have; refuse rows of which none has one it has.
+
+    Said on the terminal alone: what another tool called a label may be anything, and the run's log is kept for ever.
+    """
+    unknown = unmapped_labels(drop.rows, recipe.model, drop.origin)
+    if not recipe.model.labels or not unknown:
+        return
+    shown = [f"{name!r} ({count})" for name, count in unknown.most_common(MOST_LABELS) if len(name) <= LONGEST_SHOWN]
+    more = f" and {len(unknown) - len(shown)} more" if len(unknown) > len(shown) else ""
+    named = f"{', '.join(shown) or 'long texts'}{more}"
+    cure = f"map each with --map THEIRS=OURS; labels: {', '.join(recipe.model.labels)}"
+    if sum(unknown.values()) == len(drop.rows):
+        raise UsageError(f"no row has a label of the recipe; they say {named}", where=drop.name, fix=cure)
+    if not is_quiet:
+        say(f"{sum(unknown.values())} rows have a label the recipe does not have, {named}: {cure}")
 
 
 def _free(project: Project, recipe: Recipe) -> str:

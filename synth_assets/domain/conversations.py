@@ -15,11 +15,13 @@ import polars as pl
 
 from synth_assets.canonical import canonical_json, sha256
 from synth_assets.domain import ids
-from synth_assets.domain.parsing import Fields, Prompt, parse_answer, schema_of
+from synth_assets.domain.parsing import Fields, Prompt, Reading, parse_answer, schema_of
 from synth_assets.domain.planning import calls_of, in_plan_order, render_prompt
 from synth_assets.domain.ports import Call, Ending, Provider, Routing
 from synth_assets.domain.routing import ASKED, asked_by
+from synth_assets.domain.thoughts import part
 from synth_assets.errors import UsageError
+from synth_assets.recipe.tasks import TASKS
 from synth_assets.recipe.template import Template
 from synth_assets.vocabulary import FALLS_BACK, CallKind, Outcome, QuarantineReason
 
@@ -52,6 +54,7 @@ class Turn:
         step: the template it belongs to; None for a row that was made elsewhere.
         call: what was sent; None likewise.
         found: fields read from a usable answer, or why none could be; None where there is no usable answer.
+        repairs: what had to be cut or mended to read them.
     """
 
     kind: CallKind
@@ -59,6 +62,7 @@ class Turn:
     call: Call | None
     ending: Ending
     found: Fields | QuarantineReason | None
+    repairs: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -87,6 +91,11 @@ class Conversation:
         for turn in self.turns:
             merged |= turn.found if isinstance(turn.found, dict) else {}
         return merged
+
+    @property
+    def repairs(self) -> list[str]:
+        """What the readings of its answers took, each once, in the order of the calls."""
+        return list(dict.fromkeys(each for turn in self.turns for each in turn.repairs))
 
     def has_repaired(self, step: Step) -> bool:
         """Whether the step was given its second chance."""
@@ -139,10 +148,12 @@ class Conversations:
         """Take the endings of the present wave, in its order, and make the next wave; an empty one is the end."""
         calls, asked = self.wave, self._next
         self.wave, self._next = [], {}
-        for call, ending in zip(calls, endings, strict=True):
+        for call, ending in zip(calls, map(_parted, endings), strict=True):
             kind, step = asked[call.call_id, call.request_id]
             conversation = self._all[call.request_id]
-            turn = Turn(kind, step, call, ending, self._found(conversation, step, call, ending))
+            found = self._found(conversation, step, call, ending)
+            fields, repairs = (found.fields, found.repairs) if isinstance(found, Reading) else (found, ())
+            turn = Turn(kind, step, call, ending, fields, repairs)
             conversation.turns.append(turn)
             self._go_on(conversation, turn)
 
@@ -157,7 +168,7 @@ class Conversations:
 
     def _found(
         self, conversation: Conversation, step: Step, call: Call, ending: Ending
-    ) -> Fields | QuarantineReason | None:
+    ) -> Reading | QuarantineReason | None:
         if ending.answer is None or ending.outcome != Outcome.ANSWERED:
             return None
         return parse_answer(
@@ -197,7 +208,7 @@ class Conversations:
 
     def _follow(self, conversation: Conversation, step: Step, before: Call, answer: str) -> None:
         answers = {
-            turn.step.template.name: turn.found
+            turn.step.template.name: dict.fromkeys(TASKS[self._task_type].optional, "") | turn.found
             for turn in conversation.turns
             if turn.step is not None and isinstance(turn.found, dict)
         }
@@ -229,6 +240,14 @@ class Conversations:
     def _ask(self, call: Call, kind: CallKind, step: Step) -> None:
         self.wave.append(call)
         self._next[call.call_id, call.request_id] = kind, step
+
+
+def _parted(ending: Ending) -> Ending:
+    """Return an ending whose answer is apart from its thoughts; journals of an earlier time hold both in one."""
+    answer = ending.answer
+    if answer is None or not (parted := part(answer.text)).thoughts:
+        return ending
+    return replace(ending, answer=replace(answer, text=parted.answer, reasoning=answer.reasoning or parted.thoughts))
 
 
 def _models(row: Mapping[str, Any], routing: Routing) -> list[Provider]:

@@ -7,7 +7,6 @@ import polars as pl
 
 from synth_assets.canonical import digest
 from synth_assets.domain.ids import ID_LENGTH
-from synth_assets.domain.planning import owed
 from synth_assets.recipe.model import RecipeModel, Weight
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import UNLABELLED, Assessment, Decision, RejectReason, Source
@@ -71,7 +70,7 @@ def decide(
     superseded_before: int,
     human: pl.DataFrame,
     at: datetime,
-    has_promise: bool = True,
+    owed: Mapping[str, int] | None,
 ) -> pl.DataFrame:
     """Return one decision per sample, shape (n, 9) by the contract, in plan order.
 
@@ -86,16 +85,17 @@ def decide(
         superseded_before: samples of earlier attempts than this are superseded; 0 supersedes none.
         human: decisions of people that stand, shape (h, 9).
         at: time of the decision.
-        has_promise: whether more than the promise is surplus; ingested samples were promised by nobody.
+        owed: what is owed by label, more than which is surplus; None where nobody promised anything.
     """
     ordered = samples.sort("attempt", "ordinal", "position")
     values = _wide(ordered, assessments)
     scores = quality_score(values, model.quality_score)
     reasons = _machine_reasons(ordered, values, model, superseded_before)
     by_hand = {row["sample_id"]: row for row in human.iter_rows(named=True)}
-    room = owed(model)
+    room = dict(owed or {})
     for label in _accepted_by_hand(ordered, human):
         room[label] = room.get(label, 0) - 1
+    rules = rules_id(model)
     rows = []
     for row, broken, score in zip(ordered.iter_rows(named=True), reasons, scores, strict=True):
         person = by_hand.get(row["sample_id"])
@@ -106,7 +106,7 @@ def decide(
         if broken is None:
             label = row["label"] or UNLABELLED
             room[label] = room.get(label, 0) - 1
-            reason = RejectReason.SURPLUS if has_promise and room[label] < 0 else None
+            reason = RejectReason.SURPLUS if owed is not None and room[label] < 0 else None
         rows.append(
             {
                 "dataset": row["dataset"],
@@ -116,7 +116,7 @@ def decide(
                 "reason": reason,
                 "quality_score": score,
                 "source_type": Source.CODE,
-                "source_id": rules_id(model),
+                "source_id": rules,
                 "decided_at": at,
             }
         )

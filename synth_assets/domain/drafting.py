@@ -43,7 +43,7 @@ class Drafts:
     Attributes:
         generations: one row per planned request, shape (n, 22) by the contract.
         steps: one row per call of the requests that took several, shape (s, 22) by the contract.
-        samples: one row per parsed sample, shape (m, 16) by the contract.
+        samples: one row per parsed sample, shape (m, 17) by the contract.
         answers: raw answers, shape (a, 4) as `ANSWERS_SCHEMA`.
         texts: text of the samples, shape (m x fields, 3) as `TEXTS_SCHEMA`.
     """
@@ -86,7 +86,7 @@ def _draft(requests: pl.DataFrame, conversations: Sequence[Conversation], model:
         if outcome == Outcome.ANSWERED:
             filled = conversation.fields
             known = {name: filled[name] for name in order if name in filled}
-            sample = _sample(request, generation, known, model)
+            sample = _sample(request, generation, known, model) | {"repairs": ", ".join(conversation.repairs)}
             samples.append(sample)
             texts += [(sample["sample_id"], name, text) for name, text in known.items()]
         row = {key: request[key] for key in ("dataset", "batch", "attempt", "request_id")}

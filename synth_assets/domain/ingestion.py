@@ -7,8 +7,10 @@ ended without one.
 import json
 import math
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +20,7 @@ import polars as pl
 from synth_assets.canonical import canonical_json, digest, sha256, stored_json
 from synth_assets.domain import ids
 from synth_assets.domain.conversations import Conversation, Turn
-from synth_assets.domain.parsing import Fields, as_fields
+from synth_assets.domain.parsing import Fields, as_fields, filled, flaw
 from synth_assets.domain.planning import PROMPTS_SCHEMA, Plan
 from synth_assets.domain.ports import Answer, Ending
 from synth_assets.recipe.model import RecipeModel
@@ -48,6 +50,7 @@ class Origin:
 
     Attributes:
         generator: name of the tool.
+        label_map: the recipe's label by what the tool calls it.
         prompt: what all rows were made from, if the rows do not say it themselves; text or messages.
         model: model that wrote all rows, if the rows do not say it themselves.
         params: its sampling parameters, likewise.
@@ -56,6 +59,7 @@ class Origin:
     generator: str
     text_field: str = "text"
     label_field: str = "label"
+    label_map: Mapping[str, str] = field(default_factory=dict)
     prompt: Any = None
     model: str | None = None
     params: Mapping[str, Any] | None = None
@@ -221,19 +225,35 @@ def _sample(
     row: Mapping[str, Any], model: RecipeModel, origin: Origin
 ) -> tuple[str | None, str | None, QuarantineReason | None]:
     """Return a row's text, as `fields_in` reads it, and its label, or why it is no sample."""
-    label = row.get(origin.label_field)
-    label = label if isinstance(label, str) and label in model.labels else None
+    called = called_label(row, origin)
+    label = called if called in model.labels else None
     values = {name: row.get(said) for name, said in names_of(model, origin).items()}
     values |= {name: row[name] for name in TASKS[model.task_type].optional if isinstance(row.get(name), str)}
     fields = as_fields(values)
     if fields is None or (model.labels and label is None):
         return None, label, QuarantineReason.WRONG_SCHEMA
-    if not all(fields.values()):
-        return None, label, QuarantineReason.EMPTY_ANSWER
-    written = "".join(fields.values())
-    if "\0" in written or any("\ud800" <= character <= "\udfff" for character in written):
-        return None, label, QuarantineReason.MALFORMED_ANSWER
+    reason = flaw(fields, TASKS[model.task_type])
+    if reason is not None:
+        return None, label, reason
+    fields = filled(fields, TASKS[model.task_type])
     return fields[TEXT] if set(fields) == {TEXT} else stored_json(fields), label, None
+
+
+def called_label(row: Mapping[str, Any], origin: Origin) -> str | None:
+    """Return the label a row says, trimmed, composed and mapped, a number by its digits; None if it says none."""
+    value = row.get(origin.label_field)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, str | int | float):
+        return None
+    called = unicodedata.normalize("NFC", str(value).strip())
+    return origin.label_map.get(called, called)
+
+
+def unmapped_labels(rows: Sequence[Mapping[str, Any]], model: RecipeModel, origin: Origin) -> Counter[str]:
+    """Count the rows by labels that the recipe does not have, mapped or not; no label at all is not among them."""
+    called = (called_label(row, origin) for row in rows)
+    return Counter(label for label in called if label is not None and label not in model.labels)
 
 
 def _name(value: Any) -> str | None:

@@ -3,13 +3,17 @@
 import ast
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from synth_assets.canonical import stored_json
-from synth_assets.recipe.tasks import MESSAGES, TASKS, TEXT
+from synth_assets.domain.fences import blocks
+from synth_assets.domain.thoughts import holds_marks, part, without_tokens
+from synth_assets.domain.tolerant_json import NoObjectError, read_object
+from synth_assets.recipe.tasks import CODE, MESSAGES, TASKS, TEXT, Task
 from synth_assets.recipe.template import Reply
 from synth_assets.vocabulary import QuarantineReason
 
@@ -29,7 +33,18 @@ FEWEST_TURNS = 2
 SPEAKERS = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant"}
 """Who may speak in a dialogue, and the role that makes them."""
 
-FENCE = re.compile(r"^```[^\S\n]*([\w+-]*)[^\S\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
+ENDING = re.compile(r"(?:[^\S\n]*\n)+\Z")
+"""Empty lines at the end of code."""
+
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""What no file takes: NUL, and halves of characters."""
+
+LONG_QUOTES = ('"""', "'''")
+"""A block with an odd number of them was closed by a fence inside a string."""
+
+DIRECTION = r"[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
+"""Marks of writing direction, which some models put before a line."""
+
 TURN = re.compile(r"^\s*\**(user|human|assistant|ai)\**\s*:\**[^\S\n]*", re.MULTILINE | re.IGNORECASE)
 
 
@@ -37,10 +52,25 @@ class _WrongSchemaError(ValueError):
     """The answer is not of the shape that was asked for; says what is missing, never what was written."""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What an answer holds.
+
+    Attributes:
+        fields: of a sample.
+        repairs: what had to be cut or mended to read them, in a fixed order; empty if nothing.
+    """
+
+    fields: Fields
+    repairs: tuple[str, ...] = ()
+
+
 def parse_answer(
     text: str, reply: Reply, *, task_type: str, opening: str = "", asked: Prompt = ""
-) -> Fields | QuarantineReason:
+) -> Reading | QuarantineReason:
     r"""Return the fields an answer fills, or why it fills none.
+
+    Thoughts before the answer and control tokens around it are cut first; a field that still holds one is no sample's.
 
     Args:
         text: the raw answer.
@@ -50,30 +80,74 @@ def parse_answer(
         asked: the prompt; a ``conversation`` consists of its messages and the answer.
 
     Example:
-        >>> parse_answer(" acting is superb.\n- Next", Reply(format="line"), task_type="classification", opening="The")
+        >>> reply = Reply(format="line")
+        >>> parse_answer(" acting is superb.\n- Next", reply, task_type="classification", opening="The").fields
         {'text': 'The acting is superb.'}
-        >>> parse_answer("Question: Why?\nAnswer: So.", Reply(format="sections"), task_type="question_answering")
+        >>> parse_answer("Question: Why?\nAnswer: So.", Reply(format="sections"), task_type="question_answering").fields
         {'question': 'Why?', 'answer': 'So.'}
     """
-    outputs = reply.outputs(TASKS[task_type])
+    parted = part(text)
+    said = without_tokens(parted.answer)
+    repairs = ["thoughts"] if parted.thoughts else []
+    before = parted.answer if parted.thoughts else text
+    repairs += ["control_tokens"] if said.strip() != before.strip() else []
+    if parted.thoughts:
+        said = said.lstrip("\r\n")
+        if not said.strip():
+            return QuarantineReason.THOUGHTS_ONLY
+    task = TASKS[task_type]
     try:
-        if reply.format == "line":
-            found = dict.fromkeys(outputs, _line(text, opening))
-        elif reply.format == "conversation":
-            found = dict.fromkeys(outputs, _conversation(text, asked))
-        else:
-            found = PARSERS[reply.format](text, outputs, reply)
+        found, mended = _parts(said, reply, task, opening=opening, asked=asked)
     except _WrongSchemaError:
-        return QuarantineReason.WRONG_SCHEMA
+        return QuarantineReason.CONTROL_TOKENS if holds_marks(said) else QuarantineReason.WRONG_SCHEMA
     is_one_line = task_type == "classification"
-    fields = {name: _folded(value) if is_one_line else value.strip() for name, value in found.items()}
-    return fields if all(fields.values()) else QuarantineReason.EMPTY_ANSWER
+    fields = {name: _folded(value) if is_one_line else _trimmed(name, value) for name, value in found.items()}
+    reason = flaw(fields, task, spoken=said if reply.format == "conversation" else None)
+    return reason or Reading(filled(fields, task), (*repairs, *mended))
+
+
+def _parts(
+    text: str, reply: Reply, task: Task, *, opening: str, asked: Prompt
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the parts of an answer by field, and the repairs that reading them took."""
+    outputs = reply.outputs(task)
+    if reply.format == "line":
+        return dict.fromkeys(outputs, _line(text, opening)), ()
+    if reply.format == "conversation":
+        return dict.fromkeys(outputs, _conversation(text, asked)), ()
+    if reply.format == "json":
+        return _object(text, outputs, task)
+    if MESSAGES in outputs and reply.format != "turns":
+        raise _WrongSchemaError("no turns")
+    return PARSERS[reply.format](text, outputs, reply, task), ()
+
+
+def flaw(fields: Mapping[str, str], task: Task, *, spoken: str | None = None) -> QuarantineReason | None:
+    """Return why fields make no sample: one is empty, cannot be stored, or holds a control token or an open thought.
+
+    Args:
+        fields: texts by field; optional ones may be empty.
+        task: whose.
+        spoken: what alone is looked at for control tokens; None looks at every field.
+    """
+    if not all(text.strip() for name, text in fields.items() if name not in task.optional):
+        return QuarantineReason.EMPTY_ANSWER
+    if UNSTORABLE.search("".join(fields.values())):
+        return QuarantineReason.MALFORMED_ANSWER
+    looked_at = {name: readable(name, text) for name, text in fields.items()} if spoken is None else {"": spoken}
+    has_marks = any(holds_marks(text, is_code=name in CODE) for name, text in looked_at.items())
+    return QuarantineReason.CONTROL_TOKENS if has_marks else None
+
+
+def filled(fields: Mapping[str, str], task: Task) -> Fields:
+    """Return fields without the optional ones that are empty: absent, null and empty are one thing."""
+    return {name: text for name, text in fields.items() if text.strip() or name not in task.optional}
 
 
 def as_fields(values: Mapping[str, Any]) -> Fields | None:
-    """Return values another tool wrote as fields of a sample, stripped; None if one is of the wrong kind."""
+    """Return values another tool wrote as fields of a sample, trimmed; None if one is of the wrong kind."""
     try:
-        return {name: _value(name, value).strip() for name, value in values.items()}
+        return {name: _trimmed(name, _value(name, value)) for name, value in values.items()}
     except _WrongSchemaError:
         return None
 
@@ -87,13 +161,15 @@ def schema_of(reply: Reply, *, task_type: str) -> dict[str, Any] | None:
     """Return the JSON schema an answer must follow; None for formats that are no JSON.
 
     Source:
-        The subset that providers enforce: every property required, nothing additional.
+        The subset that providers enforce: every property required, nothing additional; one that may be missing is
+        null.
     """
     if reply.format != "json":
         return None
+    task = TASKS[task_type]
     kinds = {
-        key: _TURNS_SCHEMA if name == MESSAGES else {"type": "string"}
-        for name, key in reply.outputs(TASKS[task_type]).items()
+        key: _TURNS_SCHEMA if name == MESSAGES else {"type": ["string", "null"] if name in task.optional else "string"}
+        for name, key in reply.outputs(task).items()
     }
     return {"type": "object", "properties": kinds, "required": list(kinds), "additionalProperties": False}
 
@@ -105,6 +181,10 @@ _TURN_SCHEMA = {
     "additionalProperties": False,
 }
 _TURNS_SCHEMA = {"type": "array", "items": _TURN_SCHEMA}
+
+
+def _trimmed(name: str, text: str) -> str:
+    return ENDING.sub("", text) if name in CODE else text.strip()
 
 
 def _folded(text: str) -> str:
@@ -133,19 +213,21 @@ def _whole_sentences(text: str) -> str:
     return text[:end] if len(text[:end].split()) >= FEWEST_WORDS else text
 
 
-def _whole(text: str, outputs: Mapping[str, str], _: Reply) -> Fields:
+def _whole(text: str, outputs: Mapping[str, str], _: Reply, __: Task) -> Fields:
     return {name: _unquoted(text) if name == TEXT else text for name in outputs}
 
 
-def _object(text: str, outputs: Mapping[str, str], _: Reply) -> Fields:
-    body = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
+def _object(text: str, outputs: Mapping[str, str], task: Task) -> tuple[Fields, tuple[str, ...]]:
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise _WrongSchemaError("no JSON") from None
-    if not isinstance(document, dict):
-        raise _WrongSchemaError("no object")
-    return {name: _value(name, document.get(key)) for name, key in outputs.items()}
+        found = read_object(text)
+    except NoObjectError:
+        raise _WrongSchemaError("no object") from None
+    values = {name: found.value.get(key) for name, key in outputs.items()}
+    given = {name: value for name, value in values.items() if value is not None or name not in task.optional}
+    fields = {name: _value(name, value) for name, value in given.items()}
+    if UNSTORABLE.search("".join(fields.values())):
+        raise _WrongSchemaError("half a character")
+    return fields, found.repairs
 
 
 def _value(name: str, value: Any) -> str:
@@ -172,27 +254,36 @@ def _conversation(text: str, asked: Prompt) -> str:
     return _dialogue([*spoken, {"role": "assistant", "content": text}])
 
 
-def _sections(text: str, outputs: Mapping[str, str], _: Reply) -> Fields:
+def _sections(text: str, outputs: Mapping[str, str], _: Reply, task: Task) -> Fields:
     headings = {heading.casefold(): name for name, heading in outputs.items()}
-    words = "|".join(re.escape(heading) for heading in outputs.values())
-    marks = list(re.finditer(rf"^\s*[#*]*\s*({words})\s*\**\s*:\**[^\S\n]*", text, re.MULTILINE | re.IGNORECASE))
-    names = [headings[mark[1].casefold()] for mark in marks]
-    if sorted(names) != sorted(outputs):
+    marks = list(_heading(outputs.values()).finditer(text))
+    names = [headings[mark["words"].casefold()] for mark in marks]
+    needed = {name for name in outputs if name not in task.optional}
+    if len(set(names)) < len(names) or not needed <= set(names):
         raise _WrongSchemaError("a heading is missing or repeated")
     ends = [*[mark.start() for mark in marks[1:]], len(text)]
-    return {
-        name: text[mark.end() : end].strip().strip("*").strip()
-        for name, mark, end in zip(names, marks, ends, strict=True)
-    }
+    return {name: text[mark.end() : end] for name, mark, end in zip(names, marks, ends, strict=True)}
 
 
-def _code(text: str, outputs: Mapping[str, str], reply: Reply) -> Fields:
-    block = FENCE.search(text)
-    if block is None:
+def _heading(words: Iterable[str]) -> re.Pattern[str]:
+    """Return what a heading looks like: its words and a colon, or marked as a heading and alone on its line."""
+    any_of = "|".join(re.escape(each) for each in words)
+    return re.compile(
+        rf"^[^\S\n]*{DIRECTION}*(?P<mark>#{{1,6}}[^\S\n]*)?(?P<bold>\*\*|__|\*|_)?[^\S\n]*(?P<words>{any_of})[^\S\n]*"
+        r"(?:[:\uff1a](?(bold)(?P=bold)|)|(?(bold)(?P=bold)[^\S\n]*[:\uff1a]|(?!))"
+        r"|(?(bold)(?P=bold)[^\S\n]*(?=\n|\Z)|(?(mark)(?=\n|\Z)|(?!))))[^\S\n]*",
+        re.MULTILINE | re.IGNORECASE,
+    )
+
+
+def _code(text: str, outputs: Mapping[str, str], reply: Reply, _: Task) -> Fields:
+    found = blocks(text)
+    if not found:
         raise _WrongSchemaError("no fenced block")
-    code = block[2].rstrip()
-    if reply.syntax is not None and not _parses(code, reply.syntax):
-        raise _WrongSchemaError(f"the block is no {reply.syntax}")
+    code = found[0].body
+    is_torn = not all(block.is_closed for block in found) or any(code.count(mark) % 2 for mark in LONG_QUOTES)
+    if is_torn or (reply.syntax is not None and not _parses(code, reply.syntax)):
+        raise _WrongSchemaError("the block is cut off, or not what it should be")
     return dict.fromkeys(outputs, code)
 
 
@@ -205,7 +296,7 @@ def _parses(code: str, syntax: str) -> bool:
     return True
 
 
-def _turns(text: str, outputs: Mapping[str, str], _: Reply) -> Fields:
+def _turns(text: str, outputs: Mapping[str, str], _: Reply, __: Task) -> Fields:
     marks = list(TURN.finditer(text))
     ends = [*[mark.start() for mark in marks], len(text)][1:]
     turns = [
@@ -215,11 +306,11 @@ def _turns(text: str, outputs: Mapping[str, str], _: Reply) -> Fields:
     return dict.fromkeys(outputs, _dialogue(turns))
 
 
-PARSERS: dict[str, Callable[[str, Mapping[str, str], Reply], Fields]] = {
+PARSERS: dict[str, Callable[[str, Mapping[str, str], Reply, Task], Fields]] = {
     "text": _whole,
-    "json": _object,
     "sections": _sections,
     "code": _code,
     "turns": _turns,
 }
-"""How an answer of each format is taken apart; ``line`` also needs the opening, ``conversation`` the prompt."""
+"""How an answer of other formats is taken apart: ``json`` tells repairs, ``line`` needs the opening, ``conversation``
+the prompt."""

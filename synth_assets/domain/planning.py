@@ -62,7 +62,9 @@ class Plan:
 
 
 def owed(model: RecipeModel) -> dict[str, int]:
-    """Return how many accepted samples of each label a batch owes; they add up to the promise.
+    """Return how many accepted samples of each label a batch owes by the shares alone; they add up to the promise.
+
+    What a batch owes beside others is `owing.next_owed`.
 
     A dataset without labels owes them all to `UNLABELLED`.
     """
@@ -70,9 +72,14 @@ def owed(model: RecipeModel) -> dict[str, int]:
     return apportion(model.batch.accept, shares or {UNLABELLED: 1.0})
 
 
-def deficit(model: RecipeModel, accepted: Mapping[str, int]) -> dict[str, int]:
-    """Return how many accepted samples of each label are missing, 0 or more each."""
-    return {label: max(0, due - accepted.get(label, 0)) for label, due in owed(model).items()}
+def deficit(owing: Mapping[str, int], accepted: Mapping[str, int]) -> dict[str, int]:
+    """Return how many accepted samples of each label a batch lacks, 0 or more each.
+
+    Args:
+        owing: what it owes by label.
+        accepted: what it has.
+    """
+    return {label: max(0, due - accepted.get(label, 0)) for label, due in owing.items()}
 
 
 def requests_for(model: RecipeModel, missing: Mapping[str, int]) -> dict[str, int]:
@@ -182,19 +189,17 @@ def _draws(
     batch: str,
 ) -> list[Draw]:
     earlier = past.of_batch(batch)
+    parents_by_label = past.parents_by_label()
     draws: list[Draw] = []
     for label, part in parts.items():
         values = deal(recipe.model, label, sum(part.values()), dice, earlier, quotas)
         used = shuffled(part, dice)
-        parents = [_parent(recipe.model.prompt(name), label, past, dice) for name in used]
+        evolving = {name for name in part if recipe.model.prompt(name).evolves}
+        parents = [dice.choice(parents_by_label[label]) if name in evolving else None for name in used]
         draws += [Draw(label, *each) for each in zip(values, map(recipe.template, used), parents, strict=True)]
     dice.shuffle(draws)
     rows = table_rows(recipe, len(draws), past)
     return [replace(draw, axes=draw.axes | more) for draw, more in zip(draws, rows, strict=True)]
-
-
-def _parent(use: PromptUse, label: str, past: Past, dice: random.Random) -> Parent | None:
-    return dice.choice(past.parents_by_label()[label]) if use.evolves else None
 
 
 def _request(

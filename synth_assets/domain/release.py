@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 import orjson
@@ -12,10 +11,12 @@ import polars as pl
 
 from synth_assets.canonical import sha256
 from synth_assets.domain.cards import dataset_card, writer
+from synth_assets.domain.flat import disagreements, flat_file, flat_name
 from synth_assets.domain.ids import content_sha256
 from synth_assets.domain.parsing import Fields
+from synth_assets.errors import IntegrityError
 from synth_assets.recipe.model import RecipeModel
-from synth_assets.recipe.tasks import MESSAGES, TASKS
+from synth_assets.recipe.tasks import MESSAGES
 
 Tag = tuple[str, str]
 """A value and the source that gave it."""
@@ -79,6 +80,9 @@ def release_files(contents: Contents) -> dict[str, bytes]:
     """Return every file of the release folder by its path inside, the manifest last.
 
     `manifest.json` holds sha256 and size of every other file; its own hash goes into the audit.
+
+    Raises:
+        IntegrityError: a flat file says something else than the lines it was made from.
     """
     rows = [orjson.loads(line) for line in contents.lines]
     meta = _meta(contents, rows)
@@ -100,8 +104,12 @@ def release_files(contents: Contents) -> dict[str, bytes]:
         files["diff.json"] = orjson.dumps(contents.diff, option=INDENTED)
     for split in splits:
         mine = [row for row in rows if row["split"] == split]
-        files[f"data/{split}.parquet"] = _parquet(
-            mine, task_type=contents.model.task_type, tags=sorted(meta["tag_counts"])
+        files[flat_name(split)] = flat_file(mine, task_type=contents.model.task_type, tags=sorted(meta["tag_counts"]))
+    if wrong := disagreements(files["samples.jsonl"], files):
+        raise IntegrityError(
+            f"the flat files say something else than samples.jsonl: {'; '.join(wrong)}",
+            where=f"{contents.model.dataset} v{contents.version}",
+            fix="nothing was released; this is a fault of the program: report it",
         )
     files["manifest.json"] = orjson.dumps(_manifest(contents, meta, files), option=INDENTED)
     return files
@@ -256,28 +264,6 @@ def _funnel(contents: Contents) -> dict[str, int]:
     return {step: sum(facts[step] for facts in contents.batches.values()) for step in steps} | {
         "accepted": len(contents.lines)
     }
-
-
-def _parquet(rows: list[dict[str, Any]], *, task_type: str, tags: list[str]) -> bytes:
-    """Flat columns for readers that know nothing of the nested ones; every split has one for every tag."""
-    fields = [name for name in TASKS[task_type].known if any(name in row["fields"] for row in rows)]
-    flat = [
-        {
-            **{name: row["fields"].get(name) for name in fields},
-            **{key: row[key] for key in ("label", "sample_id", "content_sha256", "language", "batch")},
-        }
-        | {
-            "prompt": f"{row['prompt_name']}@{row['prompt_version']}",
-            "model": row["model"],
-            "quality_score": row["quality_score"],
-        }
-        | {f"tag_{name}": row["tags"].get(name) for name in tags}
-        for row in rows
-    ]
-    buffer = BytesIO()
-    maybe_null = {"quality_score": pl.Float64, **dict.fromkeys(["label", *(f"tag_{name}" for name in tags)], pl.String)}
-    pl.DataFrame(flat, schema_overrides=maybe_null).write_parquet(buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def _manifest(contents: Contents, meta: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:

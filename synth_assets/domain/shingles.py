@@ -4,6 +4,7 @@ Shingles are numbered, not hashed, so two numbers are equal exactly when the wor
 in `duplicates`.
 """
 
+import re
 import unicodedata
 from array import array
 from collections.abc import Sequence
@@ -12,6 +13,32 @@ from typing import Any
 import numpy as np
 
 _APOSTROPHES = "'\u2019\u02bc"
+_TATWEEL = 0x0640
+_POINTS = (
+    range(0x0591, 0x05C8),  # Hebrew points and accents
+    range(0x0610, 0x061B),  # Arabic: honorifics, diacritics, marks of recitation
+    range(0x064B, 0x0660),
+    range(0x0670, 0x0671),
+    range(0x06D6, 0x06EE),
+    range(0x0730, 0x074B),  # Syriac
+    range(0x08D3, 0x0900),
+)
+"""Marks that writers set or leave out without saying anything else."""
+
+_VARIANTS = {
+    **dict.fromkeys("\u0622\u0623\u0625\u0671", "\u0627"),  # alef with hamza, madda or wasla
+    "\u0649": "\u064a",  # alef maqsura, as yeh
+    "\u06cc": "\u064a",  # Persian yeh
+    "\u06a9": "\u0643",  # Persian kaf
+    "\u0451": "\u0435",  # Russian yo
+    "\u0307": None,  # what is left of a Turkish dotted capital
+    **{
+        character: unicodedata.normalize("NFD", character)[0]
+        for character in "\u03ac\u03ad\u03ae\u03af\u03cc\u03cd\u03ce"
+    },
+}
+"""Letters that stand for each other, by writer or by case: Greek capitals, for one, carry no accent."""
+
 _VARIATION_SELECTORS = range(0xFE00, 0xFE10)
 _UNSPACED = (
     range(0x0E00, 0x0F00),  # Thai, Lao
@@ -38,28 +65,65 @@ class _Folding(dict[int, str | None]):
     def _fold(code: int) -> str | None:
         character = chr(code)
         category = unicodedata.category(character)
-        if character in _APOSTROPHES or category == "Cf" or code in _VARIATION_SELECTORS:
+        if character in _APOSTROPHES or category == "Cf" or code in _VARIATION_SELECTORS or code == _TATWEEL:
             return None
+        if any(code in points for points in _POINTS) and category == "Mn":
+            return None
+        if character in _VARIANTS:
+            return _VARIANTS[character]
         if category == "So" or any(code in script for script in _UNSPACED):
             return f" {character} "
         return character if category[0] in "LMN" else " "
 
 
-_FOLDING = _Folding()
+class _Spoken(_Folding):
+    """The same, but characters of scripts without spaces stand together: their words are parted already."""
+
+    def __missing__(self, code: int) -> str | None:
+        is_letter = unicodedata.category(chr(code))[0] in "LMN"
+        is_one = is_letter and any(code in script for script in _UNSPACED)
+        self[code] = folded = chr(code) if is_one else self._fold(code)
+        return folded
+
+
+_FOLDING, _SPOKEN = _Folding(), _Spoken()
+_SPACELESS = re.compile("[" + "".join(f"{chr(each.start)}-{chr(each.stop - 1)}" for each in _UNSPACED) + "]+")
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text in order, folded: no case, no punctuation, no compatibility forms.
+    """Return the words of a text in order, folded: no case, no punctuation, no compatibility forms, no vowel points.
 
-    An emoji is a word; so is each character of a script written without spaces. Apostrophes join (``don't`` is one
-    word), hyphens part.
+    An emoji is a word; so is each character of a script written without spaces, which makes runs of them robust against
+    a changed character. Apostrophes join (``don't`` is one word), hyphens part.
 
     Example:
         >>> words("Don't  miss it - 很好!")
         ['dont', 'miss', 'it', '很', '好']
     """
-    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    return plain.casefold().translate(_FOLDING).split()
+    return _folded(text).translate(_FOLDING).split()
+
+
+def spoken_words(text: str) -> list[str]:
+    """Return the words of a text as a reader counts them: like `words`, but whole words of scripts without spaces.
+
+    Source:
+        Unicode Standard Annex 29 with the dictionaries of ICU, through `icu4py`.
+
+    Example:
+        >>> spoken_words("ฉันรักคุณ")
+        ['ฉัน', 'รัก', 'คุณ']
+    """
+    plain = _folded(text)
+    if plain.isascii() or not _SPACELESS.search(plain):
+        return plain.translate(_FOLDING).split()
+    from icu4py.breakers import WordBreaker
+
+    parted = _SPACELESS.sub(lambda run: f" {' '.join(WordBreaker(run.group(), 'en'))} ", plain)
+    return parted.translate(_SPOKEN).split()
+
+
+def _folded(text: str) -> str:
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
 
 
 def fold(text: str) -> str:

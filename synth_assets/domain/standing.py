@@ -90,7 +90,9 @@ def accepted_by_label(samples: pl.DataFrame, decisions: pl.DataFrame, *, with_su
     return dict(zip(counts["label"], counts["len"], strict=True))
 
 
-def missing_samples(model: RecipeModel, samples: pl.DataFrame, decisions: pl.DataFrame) -> dict[str, int]:
+def missing_samples(
+    model: RecipeModel, samples: pl.DataFrame, decisions: pl.DataFrame, *, owed: Mapping[str, int]
+) -> dict[str, int]:
     """Return how many samples of each label would have to be generated to keep the promise.
 
     Samples without a decision - their attempt was red before it could be scored - count as the recipe expects them to
@@ -100,7 +102,7 @@ def missing_samples(model: RecipeModel, samples: pl.DataFrame, decisions: pl.Dat
     undecided = samples.join(decisions, on="sample_id", how="anti").group_by(QUOTA).len()
     for label, count in undecided.iter_rows():
         good[label] = good.get(label, 0) + math.floor(count / model.batch.overdraw)
-    return deficit(model, good)
+    return deficit(owed, good)
 
 
 def may_open_attempt(batch: Mapping[str, Any], where: Standing, missing: Mapping[str, int]) -> str | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from synth_assets.recipe.strict import Identifier, Name, Strict
+from synth_assets.recipe.strict import Identifier, LabelText, Name, Strict
 
 MOST_NUMBERS = 10**12
 """Values a number axis may have; beyond it two of them would look alike."""
@@ -41,7 +41,7 @@ class ConditionalAxis(Strict):
 
     kind: Literal["conditional"]
     on: Name = Field(description="An axis of named values, or `label`.")
-    values: dict[Name, Values] = Field(description="What may follow each value of `on`.")
+    values: dict[LabelText, Values] = Field(description="What may follow each value of `on`.")
 
 
 class NumberAxis(Strict):

@@ -3,17 +3,18 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import orjson
-
 from synth_assets.canonical import digest, sha256, stored_json
 from synth_assets.errors import SynthError, UsageError
 from synth_assets.recipe.chains import refuse_unfit
+from synth_assets.recipe.languages import refuse_undetected
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.recipe.models import ModelUse, refuse_unknown
 from synth_assets.recipe.providers import NO_PROFILES, Profiles, load_profiles
+from synth_assets.recipe.strict_json import NoJsonError, strict_json
 from synth_assets.recipe.strict_yaml import Document, parse
 from synth_assets.recipe.template import Template, load_template
 from synth_assets.recipe.validation import validated
+from synth_assets.vocabulary import Assessment
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def load_recipe(folder: Path) -> Recipe:
             fix=f"name one of the folders in {folder.parent}, or `synth init {folder.name}`",
         )
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         raise UsageError("the recipe cannot be read", where=str(file), fix="write the file as UTF-8") from None
     document = parse(text, file=file)
@@ -129,6 +130,10 @@ def load_recipe(folder: Path) -> Recipe:
             where=f"{file}:{line}",
             fix=f"set `dataset: {folder.name}`",
         )
+    for part in ("rules", "quality_score"):
+        if Assessment.LANGUAGE in getattr(model, part):
+            at = document.line_of((part, Assessment.LANGUAGE.value))
+            refuse_undetected(model.languages, where=f"{file}:{at}")
     names = dict.fromkeys(name for use in model.prompts for name in use.chain)  # one may follow several others
     templates = {name: load_template(folder / "prompts" / f"{name}.md") for name in names}
     for use in model.prompts:
@@ -208,11 +213,10 @@ def _rows(table: str, file: Path, *, key: str) -> list[SeedRow]:
 def _row(table: str, position: int, line: bytes, file: Path) -> SeedRow:
     where = f"{file}:{position + 1}"
     try:
-        fields = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        raise UsageError(
-            "not one JSON object", where=where, fix='write {"text": "..."} on one line, in UTF-8'
-        ) from None
+        fields = strict_json(line)
+    except NoJsonError as error:
+        fix = 'write {"text": "..."} on one line, in UTF-8, each key once'
+        raise UsageError(f"not one JSON object: {error}", where=where, fix=fix) from None
     is_flat = isinstance(fields, dict) and all(isinstance(value, str) for value in fields.values())
     if not is_flat or not fields.get("text", "").strip():
         raise UsageError(

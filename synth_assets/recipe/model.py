@@ -8,7 +8,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from synth_assets.recipe.axes import Axis, Cover, TableAxis
 from synth_assets.recipe.axis_rules import LABEL, names_by_axis, refuse_too_many, refuse_wrong_axes
@@ -17,11 +24,14 @@ from synth_assets.recipe.models import ModelUse
 from synth_assets.recipe.prices import PriceModel
 from synth_assets.recipe.providers import EMBEDDED
 from synth_assets.recipe.rotation import Rotation, WeightsRotation, refuse_high_floor
-from synth_assets.recipe.strict import Identifier, Name, Reason, Strict
+from synth_assets.recipe.strict import Identifier, LabelText, Name, Reason, Strict, label_text
 from synth_assets.recipe.tags import AxisTag, TagRule
 from synth_assets.vocabulary import Assessment
 
 HOURLY_KEY = "%Y-%m-%dT%H"
+
+YEARS = range(1970, 2200)
+"""In which batches may begin; calendars of schedules do not go on for ever."""
 
 LANGUAGE = "language"
 """What samples are written in: the recipe's, or that of the axis of this name."""
@@ -88,7 +98,7 @@ class Opening(Strict):
 
     text: str = Field(min_length=1, max_length=300, description="Jinja over label and axes.")
     weight: float = Field(default=1.0, gt=0)
-    when: dict[Name, list[Name]] = Field(
+    when: dict[Name, list[LabelText]] = Field(
         default_factory=dict, description="Only if every named axis has a listed value."
     )
 
@@ -253,7 +263,7 @@ class RecipeModel(Strict):
     cron: str | None = Field(default=None, description="When the schedule ticks; default is once per period.")
     batch: Batch
     generator: Generator
-    labels: dict[Name, Label] = Field(
+    labels: dict[LabelText, Label] = Field(
         default_factory=dict, description="At least two of a classification; other tasks may have none."
     )
     axes: dict[Name, Axis] = Field(default_factory=dict)
@@ -264,6 +274,12 @@ class RecipeModel(Strict):
     max_ancestry_depth: int = Field(default=3, ge=1, le=20, description="How often a sample may be evolved again.")
     rotation: Rotation = WeightsRotation()
     rules: dict[Assessment, Rule] = Field(description="Asked of every sample; breaking one rejects it.")
+    pii_regions: list[Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]] = Field(
+        default_factory=list,
+        max_length=30,
+        description="Regions, ISO 3166, whose national numbers and telephones are personal data too, besides those of "
+        "the language.",
+    )
     tags: dict[Identifier, TagRule] = Field(default_factory=dict, description="Given to every sample; none decides.")
     gates: Gates
     quality_score: dict[Assessment, Weight] = Field(min_length=1)
@@ -272,9 +288,24 @@ class RecipeModel(Strict):
     trainer: Trainer = Trainer()
     automation: Automation = Automation()
 
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what no recipe of an earlier time could say, so that its hash stays what it was."""
+        return {name: value for name, value in dump(self).items() if name != "pii_regions" or value}
+
     def prompt(self, name: str) -> PromptUse:
         """Return the use of the template that begins a request by this name."""
         return next(use for use in self.prompts if use.name == name)
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_are_told_apart(cls, value: Any) -> Any:
+        names = [name for name in value if isinstance(name, str)] if isinstance(value, dict) else []
+        known = [label_text(name) for name in names if name.strip()]
+        twice = sorted({name for name in known if known.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands twice, but for spaces or composed letters")
+        return value
 
     @field_validator("cron")
     @classmethod
@@ -330,6 +361,8 @@ class RecipeModel(Strict):
             is_key = False
         if not is_key:
             raise ValueError(f"start: {self.start!r} is no key of cadence {self.cadence} ({pattern})")
+        if start.year not in YEARS:
+            raise ValueError(f"start: the year {start.year} lies outside {YEARS.start} to {YEARS.stop - 1}")
         if self.cadence == "hourly" and self.timezone != "UTC":
             raise ValueError("timezone: hourly batches are UTC only, or one hour a year would exist twice")
         return self

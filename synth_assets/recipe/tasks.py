@@ -8,6 +8,9 @@ TEXT = "text"
 MESSAGES = "messages"
 """The field of a dialogue: a JSON list of ``{"role", "content"}``."""
 
+CODE = frozenset({"code", "tests"})
+"""Fields whose white space means something: they keep their bytes but for the newlines at the end."""
+
 
 @dataclass(frozen=True)
 class Task:

@@ -110,7 +110,7 @@ def load_template(file: Path) -> Template:
         UsageError: no file, no front matter, a wrong key, or a chat without `## user`.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         close = difflib.get_close_matches(file.stem, sorted(each.stem for each in file.parent.glob("*.md")), n=1)
         cure = f"did you mean `{close[0]}`?" if close else "write the file, or remove it from `prompts:`"

@@ -8,12 +8,14 @@ from typing import Any
 import polars as pl
 
 from resources.garbage import rarely_collected
+from synth_assets.checks.calendar import refuse_moved
 from synth_assets.checks.evidence import Evidence, read_generated
 from synth_assets.checks.gates import judge
+from synth_assets.checks.promises import promise_of
 from synth_assets.domain import fingerprints
 from synth_assets.domain.allotment import told
 from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts
-from synth_assets.domain.planning import PROMPTS_SCHEMA, owed, plan_attempt, requests_for
+from synth_assets.domain.planning import PROMPTS_SCHEMA, plan_attempt, requests_for
 from synth_assets.domain.ports import Generator, Routing, Stop
 from synth_assets.domain.transactions import Change, Commit, Payload, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
@@ -23,6 +25,9 @@ from synth_assets.stages.prospects import next_attempt
 from synth_assets.stages.refusals import missing_price, other_model
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.vocabulary import Outcome, Stage
+
+TRIES = 20
+"""Plans made anew because another batch took its numbers meanwhile."""
 
 
 def plan(work: Work, routing: Routing, *, regenerate: bool, promise: int | None) -> Finished:
@@ -35,16 +40,29 @@ def plan(work: Work, routing: Routing, *, regenerate: bool, promise: int | None)
         promise: another number of accepted samples than the batch owes; None keeps its promise.
 
     Raises:
-        UsageError: the recipe has a budget, and a model it would ask has no price.
+        UsageError: the recipe has a budget, and a model it would ask has no price; or it names its batches otherwise.
         RefusedError: the batch holds ingested samples, or answers that are not committed yet.
     """
+    refuse_moved(work.lake, work.recipe)
     _refuse_ingested(work, regenerate=regenerate, promise=promise)
+    for tries in range(1, TRIES + 1):
+        due = work.lake.read("label_balances", dataset=work.recipe.dataset)
+        try:
+            return _planned(work, routing, regenerate=regenerate, promise=promise)
+        except RefusedError:  # another batch may have taken its numbers while this one was planned
+            is_moved = not due.equals(work.lake.read("label_balances", dataset=work.recipe.dataset))
+            if not is_moved or tries == TRIES:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _planned(work: Work, routing: Routing, *, regenerate: bool, promise: int | None) -> Finished:
     if promise is not None:
         work = _promised(work, promise)
     batch = work.row()
     requests = work.lake.read("requests", **work.here)
     prospect = next_attempt(work.lake, work.recipe, work.batch)
-    missing = owed(work.recipe.model) if regenerate else prospect.missing
+    missing = prospect.promise.owed if regenerate else prospect.missing
     if regenerate:
         _refuse_uncommitted(work, batch)
     elif prospect.because is not None:
@@ -78,11 +96,16 @@ def plan(work: Work, routing: Routing, *, regenerate: bool, promise: int | None)
                 "missing": sum(missing.values()),
                 "prompts": told(planned.allocations),
             },
-            changes=[Change("requests", new), Change("prompt_allocations", planned.allocations)],
+            changes=[
+                Change("requests", new),
+                Change("prompt_allocations", planned.allocations),
+                *prospect.promise.changes,
+            ],
             swaps=[
+                *prospect.promise.swaps,
                 Swap(
                     "batches", work.here, {"attempts": batch["attempts"], "open_attempt": batch["open_attempt"]}, opened
-                )
+                ),
             ],
             payload=[("prompts", work.batch, stored)],
         ),
@@ -101,6 +124,8 @@ def _refuse_ingested(work: Work, *, regenerate: bool, promise: int | None) -> No
 def _promised(work: Work, promise: int) -> Work:
     """Record another promise for the batch and return the bench under it."""
     if work.row()["promised"] != promise:
+        there = work.lake.read("batch_labels", **work.here).height > 0
+        numbers = promise_of(work.lake, work.recipe.promising(promise).model, work.batch) if there else None
         work.lake.commit(
             Commit(
                 dataset=work.recipe.dataset,
@@ -108,7 +133,12 @@ def _promised(work: Work, promise: int) -> Work:
                 action="promise",
                 run_id=work.run_id,
                 details={"batch": work.batch, "promised": promise},
-                swaps=[*work.guards(), Swap("batches", work.here, {}, {"promised": promise})],
+                changes=numbers.changes if numbers else [],
+                swaps=[
+                    *work.guards(),
+                    Swap("batches", work.here, {}, {"promised": promise}),
+                    *(numbers.swaps if numbers else []),
+                ],
             )
         )
     return replace(work, recipe=work.recipe.promising(promise))

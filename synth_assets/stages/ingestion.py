@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from synth_assets.checks.calendar import refuse_moved
 from synth_assets.checks.evidence import read_evidence
 from synth_assets.domain import fingerprints
 from synth_assets.domain.drafting import draft
@@ -26,6 +27,7 @@ def plan(work: Work, drop: Drop) -> Finished:
         UsageError: no row has a text and a label of the recipe.
         RefusedError: the batch holds generated samples or an open attempt, or the same bytes were taken in before.
     """
+    refuse_moved(work.lake, work.recipe)
     batch = work.row()
     stored = work.lake.put(drop.data, ".drop")
     refuse_known(work.lake, work.recipe.dataset, stored.sha256, drop.name)

@@ -105,6 +105,7 @@ def _context(recipe: Recipe, embedder: Embedder, protected: LabelledTexts) -> Co
     """Return what samples are measured against, as far as it decides whether an assessment is outdated."""
     return Context(
         language=recipe.model.language,
+        pii_regions=tuple(recipe.model.pii_regions),
         shots=[row.fields["text"] for row in recipe.shots],
         protected=protected,
         earlier=pl.DataFrame(schema={"sample_id": pl.String, "text": pl.String}),
@@ -203,7 +204,7 @@ def curate(work: Work) -> Finished:
         superseded_before=evidence.batch["current_from"],
         human=evidence.decisions.filter(pl.col("source_type") == Source.HUMAN),
         at=work.now(),
-        has_promise=not evidence.is_ingested,
+        owed=None if evidence.is_ingested else evidence.owed,
     )
     evidence = replace(evidence, decisions=decisions)
     counts = {str(each): decisions.filter(pl.col("decision") == each).height for each in Decision}

@@ -96,7 +96,7 @@ def preview(
         superseded_before=0,
         human=evidence.decisions.clear(),
         at=work.now(),
-        has_promise=False,
+        owed=None,
     )
     found = {"assessments": measured.assessments, "tags": measured.tags, "decisions": decisions}
     return Preview(attempt, plan.requests.height, _rows(requests, drafts, found), asked.stop, asked.paid_now)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import polars as pl
 
-from synth_assets.domain.planning import PROMPTS_SCHEMA, calls_of, owed, plan_attempt, requests_for
+from synth_assets.domain.planning import PROMPTS_SCHEMA, calls_of, plan_attempt, requests_for
 from synth_assets.domain.ports import Call, NotRecordedError, Routing
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import StoppedError
@@ -43,7 +43,7 @@ def rehearse(
     if regenerate or opened.is_empty():
         prospect = next_attempt(lake, recipe, batch)
         model = prospect.recipe.model
-        missing = owed(model) if regenerate else {} if prospect.because else prospect.missing
+        missing = prospect.promise.owed if regenerate else {} if prospect.because else prospect.missing
         wanted = requests_for(model, missing)
         past = past_of(lake, prospect.recipe, routing, batch)
         planned = plan_attempt(prospect.recipe, routing, batch=batch, attempt=prospect.number, wanted=wanted, past=past)

@@ -18,6 +18,8 @@ TABLES: dict[str, Table] = {
         ),
         Table("seeds", planning.Seeds, ("dataset", "seed_table", "seed_id"), scope=("dataset", "object_sha256")),
         Table("batches", planning.Batches, ("dataset", "batch"), Bound.STATE),
+        Table("label_balances", planning.LabelBalances, ("dataset", "label"), Bound.STATE),
+        Table("batch_labels", planning.BatchLabels, ("dataset", "batch", "label"), scope=BATCH),
         Table(
             "prompt_allocations",
             planning.PromptAllocations,

@@ -45,6 +45,25 @@ class Batches(pa.DataFrameModel):
     opened_at: INSTANT = column("When the batch was first planned.")
 
 
+class LabelBalances(pa.DataFrameModel):
+    """What every label of a dataset is due from the promises so far; rare labels get their turn by it."""
+
+    dataset: str = column("Dataset of the label.")
+    label: str = column("Label of the recipe.")
+    due: pl.Float64 = column(
+        "Its share of all promises so far, less what was owed of it; negative if that was more.", unit="samples"
+    )
+
+
+class BatchLabels(pa.DataFrameModel):
+    """What a batch owes of each label, fixed by its first plan; batches planned before have no rows."""
+
+    dataset: str = column("Dataset of the batch.")
+    batch: str = column("Batch that owes.")
+    label: str = column("Label of the recipe.")
+    owed: pl.Int64 = column("Accepted samples it owes of the label.", unit="samples", ge=0)
+
+
 class PromptAllocations(pa.DataFrameModel):
     """How each plan divided its requests among the prompts, and why."""
 

@@ -96,6 +96,10 @@ class Samples(pa.DataFrameModel):
     ancestry_depth: pl.Int64 = column("How often its line of parents was evolved; 0 without parent.", before="0", ge=0)
     characters: pl.Int64 = column("Length of its text fields.", unit="characters", ge=0)
     object_sha256: str = column("Payload object with the text.")
+    repairs: str = column(
+        "What had to be cut from its answers or mended to read them, e.g. `thoughts, fence, commas`; empty if nothing.",
+        before="",
+    )
 
 
 class Assessments(pa.DataFrameModel):

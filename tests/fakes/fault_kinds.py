@@ -288,6 +288,7 @@ BODIES = [
     Kind("deflate although none was asked for", encoded("deflate", zlib.compress), ANSWERED),
     Kind("content that is `null`", message(content=None), quarantined(QuarantineReason.EMPTY_ANSWER)),
     Kind("content that is blank", message(content=" \n"), quarantined(QuarantineReason.EMPTY_ANSWER)),
+    Kind("thoughts and nothing else", message(content="<think>Hm."), quarantined(QuarantineReason.THOUGHTS_ONLY)),
     Kind("finish_reason `length`", choice(finish_reason="length"), quarantined(QuarantineReason.TRUNCATED)),
     Kind(
         "finish_reason `content_filter`",

@@ -221,6 +221,7 @@ def _samples(batch: str, stored: str) -> Rows:
             "label": HOSTILE if ordinal == 4 else "pos",
             "ancestry_depth": 0,
             "characters": 20 + ordinal,
+            "repairs": "",
             "object_sha256": stored,
         }
         for ordinal in answered
@@ -383,7 +384,7 @@ def _release(home: Path, number: int) -> str:
     """Write a release folder and return the hash of its manifest."""
     files = {
         "samples.jsonl": b"".join(orjson.dumps(_released(n), option=orjson.OPT_APPEND_NEWLINE) for n in (0, number)),
-        "meta.json": b"{}\n",
+        "meta.json": b'{"task_type":"classification"}\n',
         "README.md": b"# films\n",
         "data/train.parquet": b"PAR1 by hand",
     }

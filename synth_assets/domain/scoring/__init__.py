@@ -31,8 +31,8 @@ SOURCE_HASH_LENGTH = 12
 _ALL = (
     Scorer(
         name="words",
-        version="1",
-        meaning="How many words the text has; in scripts without spaces, how many characters.",
+        version="2",
+        meaning="How many words the text has.",
         unit="words",
         reads_the_batch=False,
         settings=nothing_else,
@@ -49,7 +49,7 @@ _ALL = (
     ),
     Scorer(
         name="repetition",
-        version="1",
+        version="2",
         meaning="Share of the text's word trigrams that it had already used.",
         unit="0..1",
         reads_the_batch=False,
@@ -58,8 +58,8 @@ _ALL = (
     ),
     Scorer(
         name="language",
-        version="1",
-        meaning="Probability that the text is in the language asked for; null if the model does not know it.",
+        version="2",
+        meaning="Probability that the text is in the language asked for; null if the detector cannot tell.",
         unit="0..1",
         reads_the_batch=False,
         settings=lambda context: {"language": context.language},
@@ -67,16 +67,16 @@ _ALL = (
     ),
     Scorer(
         name="pii",
-        version="1",
+        version="2",
         meaning="How many addresses and numbers in the text could be somebody's.",
         unit="findings",
         reads_the_batch=False,
-        settings=nothing_else,
+        settings=lambda context: {"regions": list(context.pii_regions)},
         function=pii.measure_pii,
     ),
     Scorer(
         name="copied_shot",
-        version="1",
+        version="2",
         meaning="How much of the text is copied from an example the prompt showed; 1 if eight words in a row are.",
         unit="0..1",
         reads_the_batch=False,
@@ -112,7 +112,7 @@ _ALL = (
     ),
     Scorer(
         name="exact_duplicate",
-        version="1",
+        version="2",
         meaning="Whether an accepted sample or an earlier one of the batch has the same words in the same order.",
         unit="0 or 1",
         reads_the_batch=True,
@@ -121,7 +121,7 @@ _ALL = (
     ),
     Scorer(
         name="near_duplicate",
-        version="1",
+        version="2",
         meaning="Highest share of three-word runs in common with an accepted sample or an earlier one; 0 below 0.3.",
         unit="0..1",
         reads_the_batch=True,
@@ -130,7 +130,7 @@ _ALL = (
     ),
     Scorer(
         name="contamination",
-        version="1",
+        version="2",
         meaning="Highest share of three-word runs in common with a protected row; 1 if eight words in a row are.",
         unit="0..1",
         reads_the_batch=False,

@@ -10,8 +10,12 @@ from typing import Any
 import polars as pl
 
 from synth_assets.domain.scoring.scorer import Context, result
+from synth_assets.recipe.languages import ALIASES
 
 DIGITS = 6
+
+SURE = 0.5
+"""Below it the most probable language is less probable than all others together, and says nothing."""
 
 
 @lru_cache(maxsize=1)
@@ -25,16 +29,20 @@ def language_probability(text: str, language: str) -> float | None:
     """Return how probable it is that a text is in a language, among all languages the model knows.
 
     Args:
-        text: any text; a few words say little, an empty text nothing (every language is then as probable).
+        text: any text; a few words say little, an empty text nothing.
         language: ISO 639-1.
 
     Returns:
-        A probability, 0..1; None if the model does not know the language.
+        A probability, 0..1; None if the model does not know the language, or if no language at all is as probable as
+        `SURE`: a text of a few words is in an unknown language, not in a wrong one.
 
     Source:
         M. Lui and T. Baldwin, "langid.py: An Off-the-shelf Language Identification Tool", 2012.
     """
-    found: float | None = dict(_identifier().rank(text)).get(language)
+    ranked = _identifier().rank(text)
+    if ranked[0][1] < SURE:
+        return None
+    found: float | None = dict(ranked).get(ALIASES.get(language, language))
     return None if found is None else round(float(found), DIGITS)
 
 

@@ -7,18 +7,33 @@ the text it found: places only, so that a report can never leak what it reports.
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from synth_assets.domain.scoring.scorer import for_each_text
+import polars as pl
+
+from synth_assets.domain.scoring.national import national_numbers
+from synth_assets.domain.scoring.scorer import Context, result
+from synth_assets.recipe.regions import regions_of
 
 # Where a word starts and ends is written out: `\b` sees no border between a digit and a Chinese character.
 _START, _END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
-_DOMAIN = r"(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}"
+_DOMAIN = r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z]{2,24}|[^\W\d_\x00-\x7f]{2,24})"
+_LOCAL = r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+\u00c0-\u024f-]{1,64}"
 
 _CREDENTIALS = re.compile(_START + r"[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/@:]{1,128}(?::[^\s/@]{0,128})?@[^\s/@]{1,255}")
-_EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@" + _DOMAIN + r"(?![A-Za-z0-9-])")
+_EMAIL = re.compile(_LOCAL + "@" + _DOMAIN + r"(?![A-Za-z0-9-])")
+_DOT = r" ?(?:\.|[(\[{] ?(?:dot|punkt|point|punto|\.) ?[)\]}]) ?"
+_SPELT_EMAIL = re.compile(
+    _LOCAL
+    + r" ?[(\[{] ?(?:at|\u00e4t|@|arroba|arobase) ?[)\]}] ?(?:[\w-]{1,63}"
+    + _DOT
+    + r"){1,4}[A-Za-z]{2,24}"
+    + _END,
+    re.IGNORECASE,
+)
 _IBAN = re.compile(_START + r"[A-Za-z]{2}[0-9]{2}")
 _DIGIT_GROUPS = re.compile(r"(?<![A-Za-z0-9.])[0-9]{1,19}(?:[ -][0-9]{1,19}){0,6}" + _END)
 _SSN = re.compile(r"(?<![A-Za-z0-9-])(?!000|666|9)[0-9]{3}([ -])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![A-Za-z0-9]|-[0-9])")
@@ -31,6 +46,20 @@ _US_PHONE = re.compile(
     r"[0-9]{3}[ .-][0-9]{4}(?![A-Za-z0-9]|-[0-9])"
 )
 _CHINESE_MOBILE = re.compile(r"(?<![A-Za-z0-9.+-])1[3-9][0-9]([ -]?)[0-9]{4}\1[0-9]{4}(?![A-Za-z0-9]|-[0-9])")
+
+_BRITISH_MOBILE = re.compile(r"(?<![A-Za-z0-9.+-])07[0-9]{3}(?: ?[0-9]{3}){2}(?![A-Za-z0-9]|-[0-9])")
+_VERSION_WORDS = re.compile(
+    r"(?:\bv|version|release|build|firmware|driver|section|chapter|kapitel|abschnitt|\u00a7|\u7248\u672c)[ .:]{0,2}$",
+    re.IGNORECASE,
+)
+_PHONE_WORDS = re.compile(
+    r"(?:\btel|phone|telefon|t\u00e9l|fono|\bcall|\bcell|mobil|handy|\bring|whats ?app|\bsms|\btext me|\bfax|ruf|appel|"
+    r"llam|ligue|\u7535\u8bdd|\u624b\u673a|\u96fb\u8a71|\uc804\ud654|\u092b\u093c?\u094b\u0928)[^\n]{0,30}$",
+    re.IGNORECASE,
+)
+_HANGS_BEFORE = re.compile(r"[A-Za-z0-9][-_/#=.]$|[_#=]$|[A-Za-z][-_/]?$")
+_ABBREVIATED = re.compile(r"(?:tel|fon|phone|mob|fax|ph)[.:]?$", re.IGNORECASE)
+_HANGS_BEHIND = re.compile(r"[-_/][A-Za-z0-9]|_")
 
 _CARD_DIGITS = range(13, 20)
 _CARD_ISSUERS = "23456"
@@ -75,36 +104,59 @@ class _Plain(dict[int, str]):
 _PLAIN = _Plain()
 
 
-def find_pii(text: str) -> list[Finding]:
+def find_pii(text: str, *, regions: Collection[str]) -> list[Finding]:
     """Return what looks like personal data, in the order of the text, without overlaps.
 
-    Where two kinds claim the same characters, the one with the stronger form wins: the order of `FINDERS`.
+    Where two kinds claim the same characters, the one with the stronger form wins: the order of `FINDERS`. Format
+    characters, such as zero-width spaces and soft hyphens, hide nothing.
+
+    Args:
+        text: any text.
+        regions: whose national formats are looked for, ISO 3166; international ones always are.
 
     Kinds:
-        url_credentials (an address with user info), email, iban (checksum), credit_card (Luhn), us_ssn, ipv6, ipv4,
-        phone (valid international and US numbers, anything written like a US number, Chinese mobile numbers).
+        url_credentials (an address with user info), email (also with an umlaut in its domain, and spelt ``(at)``), iban
+        (checksum), credit_card (Luhn), us_ssn, national_number (see `national`), ipv6, ipv4, phone (valid
+        international and national numbers, anything written like a US number, Chinese and British mobile numbers).
 
     Source:
         ISO 13616 (IBAN), ISO/IEC 7812 (Luhn), libphonenumber through `phonenumbers`.
 
     Example:
-        >>> find_pii("写信给li@example.cn谢谢")
+        >>> find_pii("写信给li@example.cn谢谢", regions=())
         [Finding(kind='email', start=3, end=16)]
     """
-    plain = text if text.isascii() else text.translate(_PLAIN)
+    plain, places = _plain(text)
     found: list[Finding] = []
     for kind, finder in FINDERS.items():
-        for start, end in finder(plain):
+        for start, end in finder(plain, regions):
             if all(end <= other.start or other.end <= start for other in found):
                 found.append(Finding(kind, start, end))
+    if places is not None:
+        found = [Finding(each.kind, places[each.start], places[each.end - 1] + 1) for each in found]
     return sorted(found, key=lambda finding: finding.start)
 
 
-def _spans(pattern: re.Pattern[str]) -> Callable[[str], Iterator[tuple[int, int]]]:
-    return lambda text: (match.span() for match in pattern.finditer(text))
+def _plain(text: str) -> tuple[str, list[int] | None]:
+    """Return a text in plain characters, without those that only format, and where each stood; None if all did."""
+    if text.isascii():
+        return text, None
+    plain = text.translate(_PLAIN)
+    if not any(unicodedata.category(character) == "Cf" for character in set(plain)):
+        return plain, None
+    places = [place for place, character in enumerate(plain) if unicodedata.category(character) != "Cf"]
+    return "".join(plain[place] for place in places), places
 
 
-def _ibans(text: str) -> Iterator[tuple[int, int]]:
+Finder = Callable[[str, Collection[str]], Iterator[tuple[int, int]]]
+"""Takes a text and regions, and yields where it found something."""
+
+
+def _spans(*patterns: re.Pattern[str]) -> Finder:
+    return lambda text, _: (match.span() for pattern in patterns for match in pattern.finditer(text))
+
+
+def _ibans(text: str, _: Collection[str]) -> Iterator[tuple[int, int]]:
     for match in _IBAN.finditer(text):
         length = IBAN_LENGTHS.get(match.group()[:2].upper(), 0)
         body = re.compile(rf"[A-Za-z0-9](?:[ -]?[A-Za-z0-9]){{{length - 1}}}{_END}") if length else None
@@ -119,7 +171,7 @@ def is_iban(text: str) -> bool:
     return int("".join(str(int(character, 36)) for character in plain[4:] + plain[:4])) % 97 == 1
 
 
-def _cards(text: str) -> Iterator[tuple[int, int]]:
+def _cards(text: str, _: Collection[str]) -> Iterator[tuple[int, int]]:
     for run in _DIGIT_GROUPS.finditer(text):
         groups = list(re.finditer("[0-9]+", run.group()))
         spans = [(a.start(), b.end()) for i, a in enumerate(groups) for b in groups[i:]]
@@ -137,7 +189,7 @@ def is_card(text: str) -> bool:
     return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
 
 
-def _ipv6(text: str) -> Iterator[tuple[int, int]]:
+def _ipv6(text: str, _: Collection[str]) -> Iterator[tuple[int, int]]:
     for match in _IPV6.finditer(text):
         groups = [group for group in match.group().split(":") if group]
         if match.group().count(":") > 1 and len(groups) > 1 and re.search("[0-9]", match.group()):
@@ -148,33 +200,56 @@ def _ipv6(text: str) -> Iterator[tuple[int, int]]:
             yield match.span()
 
 
-def _phones(text: str) -> Iterator[tuple[int, int]]:
+def _ipv4(text: str, _: Collection[str]) -> Iterator[tuple[int, int]]:
+    for match in _IPV4.finditer(text):
+        is_short = all(len(part) == 1 for part in match.group().split("."))  # a section, or a release of a program
+        if not is_short and not _VERSION_WORDS.search(text[: match.start()]):
+            yield match.span()
+
+
+def _phones(text: str, regions: Collection[str]) -> Iterator[tuple[int, int]]:
     if sum(character.isdigit() for character in text) < _FEWEST_PHONE_DIGITS:
         return
     import phonenumbers
 
-    for pattern in (_US_PHONE, _CHINESE_MOBILE):
-        yield from _spans(pattern)(text)
-    valid = phonenumbers.Leniency.VALID
-    for match in phonenumbers.PhoneNumberMatcher(text, "US", leniency=valid):
-        yield match.start, match.end
+    for pattern in (_US_PHONE, _CHINESE_MOBILE, *([_BRITISH_MOBILE] if "GB" in regions else [])):
+        spans = (match.span() for match in pattern.finditer(text))
+        yield from (span for span in spans if not _is_part_of_a_name(text, *span))
+    for region in sorted(regions) or ["US"]:
+        yield from _national_phones(text, phonenumbers.PhoneNumberMatcher(text, region, phonenumbers.Leniency.VALID))
 
 
-FINDERS: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
+def _national_phones(text: str, matches: Iterable[Any]) -> Iterator[tuple[int, int]]:
+    """Yield the matches that are telephones; digits in a row are one if they dial a trunk or a word says so."""
+    for match in matches:
+        is_bare = match.raw_string.isdigit() and not match.raw_string.startswith("0")
+        is_phone = not is_bare or _PHONE_WORDS.search(text[: match.start])
+        if is_phone and not _is_part_of_a_name(text, match.start, match.end):
+            yield match.start, match.end
+
+
+def _is_part_of_a_name(text: str, start: int, end: int) -> bool:
+    """Whether digits hang on letters, as in the name of a host, a file or an order."""
+    before = text[max(0, start - 8) : start]
+    hangs = _HANGS_BEFORE.search(before) and not _ABBREVIATED.search(before)
+    return bool(hangs or _HANGS_BEHIND.match(text[end : end + 2]))
+
+
+FINDERS: dict[str, Finder] = {
     "url_credentials": _spans(_CREDENTIALS),
-    "email": _spans(_EMAIL),
+    "email": _spans(_EMAIL, _SPELT_EMAIL),
     "iban": _ibans,
     "credit_card": _cards,
     "us_ssn": _spans(_SSN),
+    "national_number": national_numbers,
     "ipv6": _ipv6,
-    "ipv4": _spans(_IPV4),
+    "ipv4": _ipv4,
     "phone": _phones,
 }
 
 
-def pii_findings(text: str) -> float:
-    """Return the number of `find_pii`'s findings."""
-    return float(len(find_pii(text)))
-
-
-measure_pii = for_each_text(pii_findings)
+def measure_pii(samples: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Return how many findings each new sample has, by the formats of its language and of the recipe's regions."""
+    asked = samples.filter("is_new").select("text", "language").iter_rows()
+    values = [float(len(find_pii(text, regions=regions_of(tongue, context.pii_regions)))) for text, tongue in asked]
+    return result(values, [None] * len(values))

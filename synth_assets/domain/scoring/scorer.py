@@ -20,6 +20,7 @@ class Context:
     Attributes:
         language: language asked for, ISO 639-1.
         shots: every text the prompts show, shots and seeds.
+        pii_regions: regions whose national formats of personal data are looked for besides those of the language.
         protected: rows no training sample may resemble.
         earlier: accepted samples of other batches, columns sample_id and text, shape (m, 2).
         embeddings: unit vectors of the samples, float32, shape (n, d).
@@ -29,6 +30,7 @@ class Context:
 
     language: str
     shots: list[str]
+    pii_regions: tuple[str, ...]
     protected: LabelledTexts
     earlier: pl.DataFrame
     embeddings: np.ndarray

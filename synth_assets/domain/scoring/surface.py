@@ -6,19 +6,19 @@ All of them count or pass through, so their values are exact.
 import polars as pl
 
 from synth_assets.domain.scoring.scorer import Context, for_each_text, result
-from synth_assets.domain.shingles import words
+from synth_assets.domain.shingles import spoken_words
 
 TRIGRAM = 3
 
 
 def word_count(text: str) -> float:
-    """Return the number of words; a character counts as a word in scripts written without spaces.
+    """Return the number of words; in scripts written without spaces those of ICU's dictionaries.
 
     Example:
         >>> word_count("Don't miss it!")
         3.0
     """
-    return float(len(words(text)))
+    return float(len(spoken_words(text)))
 
 
 def repetition(text: str) -> float:
@@ -37,7 +37,7 @@ def repetition(text: str) -> float:
         >>> repetition("so good so good so good")
         0.5
     """
-    found = words(text)
+    found = spoken_words(text)
     trigrams = list(zip(found, found[1:], found[2:], strict=False))
     return 1.0 - len(set(trigrams)) / len(trigrams) if trigrams else 0.0
 
