@@ -20,7 +20,7 @@ DATASET = "movie_sentiment"
 BATCHES = [f"2026-11-0{day}" for day in range(1, 6)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_batch_of_the_shipped_recipe_teaches_as_much_as_promised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

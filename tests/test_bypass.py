@@ -35,6 +35,8 @@ from tests.fakes.chat_provider import ChatProvider
 from tests.fakes.embedder import HashedWords
 from tests.fakes.real_data import FakeRealData
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND, FRESH, RED = "2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ANY_BALANCE = {"label_deviation": {"max": 0.5, "because": "How many repeat themselves is not planned by label."}}
