@@ -132,6 +132,7 @@ class Claims:
                 "fence": 1,
                 "short_accepted_by": None,
                 "opened_at": datetime.now(UTC),
+                "broken_attempts": 0,
             }
             changes, swaps, fence = [Change("batches", TABLES["batches"].frame([row]))], [], 1
         else:

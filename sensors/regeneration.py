@@ -54,6 +54,8 @@ def _trial(case: Case) -> str:
 
 def _left_alone(case: Case, now: datetime) -> str | None:
     """Return why nothing is asked for; None if something is."""
+    if case.is_tripped:
+        return str(case.refusal)
     if case.is_unjudged and not case.is_busy:
         return None
     again_at = case.looked_at + RETRY_AFTER if case.is_silent and case.looked_at else now

@@ -57,6 +57,7 @@ class QuarantineReason(StrEnum):
     UNREACHABLE = "unreachable"
     BUDGET_SPENT = "budget_spent"
     STOPPED = "stopped"
+    BROKEN_PROMPT = "broken_prompt"
 
 
 FALLS_BACK = frozenset(

@@ -50,6 +50,7 @@ class PlanConfig(dg.Config):
 
     regenerate: bool = Field(default=False, description="Generate anew; the old samples are superseded.")
     accept: int = Field(default=0, ge=0, description="Another promise than the batch has; 0 keeps it.")
+    anyway: bool = Field(default=False, description="Go on although hardly any first answer could be used.")
     ingest: IngestConfig | None = Field(default=None, description="Take in samples that were made elsewhere.")
 
 
@@ -169,9 +170,8 @@ def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
             finished = ingestion.plan(work, read_drop(Path(asked.file), origin))
         else:
             with generators.open(recipe) as generator:
-                finished = generation.plan(
-                    work, generator.routing, regenerate=config.regenerate, promise=config.accept or None
-                )
+                wish = generation.Wish(config.regenerate, config.accept or None, config.anyway)
+                finished = generation.plan(work, generator.routing, wish)
         rows = lake.read("requests", **work.here).sort("attempt", "ordinal")
         yield from report(
             finished, rows=rows, columns=["attempt", "ordinal", "request_id", "label", "axes", "prompt_name"]

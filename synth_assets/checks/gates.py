@@ -36,6 +36,7 @@ class Gate:
     Attributes:
         reads_other_batches: its verdict depends on what other batches held at that time, so it cannot be derived again.
         is_rate: it compares what came out with what was planned, so ingested samples are only measured by it.
+        is_cured_by_more: whether another attempt may cure it, with the prompts and rules as they are.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Gate:
     ask: Callable[[Evidence], Verdict]
     reads_other_batches: bool = False
     is_rate: bool = False
+    is_cured_by_more: bool = False
 
 
 def within(rule: Rule) -> list[pa.Check]:
@@ -360,7 +362,7 @@ GATES: dict[Stage, tuple[Gate, ...]] = {
         _gate("provenance_complete", provenance_complete),
         _gate("provenance_known", provenance_is_known),
         _gate("first_sum", every_request_has_one_outcome),
-        _gate("answered_share", answered_share, is_rate=True),
+        _gate("answered_share", answered_share, is_rate=True, is_cured_by_more=True),
         _gate("budget", within_budget),
     ),
     Stage.SCORED: (_gate("contract", scored_contract), _gate("every_sample_is_assessed", every_sample_is_assessed)),
@@ -368,8 +370,8 @@ GATES: dict[Stage, tuple[Gate, ...]] = {
         _gate("contract", curated_contract),
         _gate("second_sum", every_sample_has_one_decision),
         _gate("acceptance_share", acceptance_share, is_rate=True),
-        _gate("minimum_count", promise_is_kept),
-        _gate("label_balance", labels_are_balanced, is_rate=True),
+        _gate("minimum_count", promise_is_kept, is_cured_by_more=True),
+        _gate("label_balance", labels_are_balanced, is_rate=True, is_cured_by_more=True),
         _gate("drift", distributions_are_stable, reads_other_batches=True),
     ),
     Stage.TRAINING_READY: (

@@ -23,6 +23,7 @@ class Case:
         is_open: whether that attempt was opened and is not worked off.
         refusal: why no attempt may be opened; None if one may.
         is_unjudged: whether a stage that costs nothing was not run on what is there, or was red by another recipe.
+        is_tripped: whether the breaker stopped the latest attempt.
         is_busy: whether somebody works on the batch right now.
         stops: how often the open attempt was stopped.
         is_silent: whether the provider gave not one answer to the latest attempt, or stopped it.
@@ -37,6 +38,7 @@ class Case:
     is_open: bool
     refusal: str | None
     is_unjudged: bool
+    is_tripped: bool
     is_busy: bool
     stops: int
     is_silent: bool
@@ -74,6 +76,7 @@ def _case(lake: Lake, recipe: Recipe, row: Mapping[str, Any], commits: pl.DataFr
         attempt=row["open_attempt"] or row["attempts"] + 1,
         is_open=is_open,
         refusal=prospect.because,
+        is_tripped=prospect.is_tripped,
         is_unjudged=not is_open and _is_unjudged(prospect, commits),
         is_busy=is_busy,
         stops=_stops(commits) if is_open else 0,

@@ -116,7 +116,7 @@ def _seed(stored: str) -> dict[str, Any]:
 
 def _batches() -> Rows:
     one = {"dataset": DATASET, "promised": 4, "max_attempts": 3, "attempts": 1, "current_from": 0, "fence": 1}
-    one |= {"short_accepted_by": None, "opened_at": NOON}
+    one |= {"short_accepted_by": None, "opened_at": NOON, "broken_attempts": 0}
     return [{**one, "batch": GREEN, "open_attempt": None}, {**one, "batch": STOPPED, "open_attempt": 1}]
 
 
