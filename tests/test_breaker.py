@@ -5,15 +5,19 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import orjson
 import polars as pl
 import pytest
 
 from sensors.regeneration import topups
+from synth_assets.cli.answers import show_answers
+from synth_assets.cli.project import Project
 from synth_assets.domain.breaker import Breaker, Pair
 from synth_assets.domain.ports import Call
+from synth_assets.errors import UsageError
 from synth_assets.reports.unfinished import unfinished
 from synth_assets.stages import breaking
 from synth_assets.vocabulary import CallKind, Outcome, QuarantineReason
@@ -105,6 +109,31 @@ def test_the_command_line_says_what_cannot_be_used_and_stops_in_one_paragraph(tm
     assert len(provider.requests) == 20
     assert "20 of the first 20 answers of prompt 'talk' version '2'" in " ".join(told[0].err.split())
     assert "(20 wrong_schema)" in " ".join(told[1].err.split())
+
+
+def test_the_answers_are_shown_on_a_terminal_alone_and_without_what_it_would_obey(
+    tmp_path: Path, planned: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = planned.copy(tmp_path)
+    said = "Sure!\x1b]0;gotcha\x07 [bold]Here[/bold]\nit is: \u202ex"
+    body = thinking({"messages": [{"content": "x"}]}, content=said, reasoning_content="They want JSON.")
+    with FakeOpenAI(Fault("body", body=body)) as provider:
+        world.generator = generator_at(provider.base_url, world.home)
+        world.run("generated")
+    project = cast(Project, SimpleNamespace(lake=world.lake, home=world.home))
+
+    for is_json in (False, True):
+        with pytest.raises(UsageError, match="on a terminal only"):
+            show_answers(project, "tiny", is_json=is_json)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    show_answers(project, "tiny", is_json=False)
+
+    shown = capsys.readouterr().out
+    assert shown.count("wrong_schema") == 5
+    assert "[bold]Here[/bold]" in shown
+    assert "They want JSON." in shown
+    assert r"\x1b]0;gotcha\x07" in shown
+    assert not set(shown) & {"\x1b", "\x07", "\u202e"}
 
 
 def world_of(tmp_path: Path, **recipe: Any) -> World:

@@ -19,8 +19,9 @@ PARTS_OF_A_SUM = 3
 
 @click.command()
 @click.argument("dataset", required=False)
+@click.option("--answers", is_flag=True, help="Show the first answers that could not be used; on a terminal only.")
 @as_json
-def status(*, dataset: str | None, is_json: bool) -> None:
+def status(*, dataset: str | None, answers: bool, is_json: bool) -> None:
     """Show every batch of DATASET, or of all datasets: its funnel, and the gate that holds it back."""
     from synth_assets.reports.funnel import known_datasets
     from synth_assets.reports.funnel import status as status_of
@@ -29,6 +30,11 @@ def status(*, dataset: str | None, is_json: bool) -> None:
     known = sorted({*known_datasets(project.lake), *(each.dataset for each in project.datasets())})
     if dataset is not None and dataset not in known:
         raise _unknown(dataset, known)
+    if answers:
+        from synth_assets.cli.answers import show_answers
+
+        show_answers(project, dataset, is_json=is_json)
+        return
     found = [status_of(project.lake, name) for name in ([dataset] if dataset else known)]
     if is_json:
         print_json(found[0] if dataset else found)
