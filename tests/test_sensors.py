@@ -32,6 +32,7 @@ SHORT = Case(
     is_open=False,
     refusal=None,
     is_unjudged=False,
+    is_tripped=False,
     is_busy=False,
     stops=0,
     is_silent=False,

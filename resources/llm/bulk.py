@@ -131,12 +131,13 @@ class BulkRun:
         if submission.remote_id is None:
             submission = await self._hand_over(client, submission)
         held = [self._rows[each].call for each in submission.call_ids if each in self._rows]
+        handed_over = frozenset(submission.call_ids)
         batch = await self._finished(client, str(submission.remote_id))
         if batch is None:
             return
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
             async for line in _lines(client, file):
-                await self._take(line, submission, purse)
+                await self._take(line, submission, handed_over, purse)
         self._after(str(batch.status), submission)
         self._submissions.close(submission)
         for call in held:
@@ -173,10 +174,10 @@ class BulkRun:
             except TimeoutError:
                 wait_s = min(LAST_POLL_S, 2 * wait_s)
 
-    async def _take(self, line: bytes, submission: Submission, purse: Purse) -> None:
+    async def _take(self, line: bytes, submission: Submission, handed_over: frozenset[str], purse: Purse) -> None:
         """Journal what one line of a result says, and end its row; a call that nobody waits for is kept too."""
         call_id, found = _result(line, self._provider)
-        if call_id not in submission.call_ids or self._journal.get(call_id) is not None:
+        if call_id not in handed_over or self._journal.get(call_id) is not None:
             return  # a line that is ours ends its row once, however often it comes
         row = self._rows.get(call_id)
         if row is not None:

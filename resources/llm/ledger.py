@@ -29,6 +29,7 @@ class Ledger:
     Attributes:
         open_rows: what the journal knows nothing of.
         known: what it knows.
+        lost: tries of earlier runs that were abandoned.
     """
 
     def __init__(self, calls: Sequence[Call], journal: Journal, progress: Callable[[int, int], None]) -> None:
@@ -37,7 +38,10 @@ class Ledger:
         self._ended, self._told_at = 0, float("-inf")
         self.open_rows: list[Row] = []
         self.known: list[tuple[Row, Record]] = []
+        self.lost: list[tuple[Row, int]] = []
         for row in rows_of(calls):
+            if row.call.call_id in journal.lost:
+                self.lost.append((row, journal.lost[row.call.call_id]))
             record = journal.get(row.call.call_id)
             if record is None:
                 self.open_rows.append(row)
@@ -103,6 +107,9 @@ class Ledger:
         for place in row.places:
             asked = self._calls[place].request_id
             self._found[place] = ending if asked == ending.request_id else replace(ending, request_id=asked)
+        lost = self._journal.lost.get(row.call.call_id, 0)
+        if lost:  # it was one try, whoever shares the call
+            self._found[row.places[0]] = replace(ending, request_id=self._calls[row.places[0]].request_id, lost=lost)
 
     def _is_outage(self, failed: Sequence[Row]) -> bool:
         """Whether several calls failed, none was answered, and each failure may be the provider's alone."""
@@ -134,4 +141,5 @@ def _ending(row: Row, record: Record) -> Ending:
 
 def _not_sent(row: Row, stop: Stop | None) -> Ending:
     reason = stop.reason if stop else QuarantineReason.STOPPED
-    return Ending(row.call.request_id, row.call.call_id, Outcome.NOT_SENT, reason, None, row.tries)
+    tries = row.tries - row.lost  # those are counted apart
+    return Ending(row.call.request_id, row.call.call_id, Outcome.NOT_SENT, reason, None, tries)

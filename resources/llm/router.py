@@ -58,8 +58,9 @@ class Router:
     ) -> Endings:
         """End every call: from the journal if it was paid before, over the network otherwise.
 
-        Provider faults never raise: they become endings or a `Stop`. A first SIGINT or SIGTERM is a stop as well; a
-        second one has its usual effect.
+        Provider faults never raise: they become endings or a `Stop`. A first SIGINT or SIGTERM is a stop as well, after
+        which calls on the wire are waited for, at most ``Patience.grace_s``; a second one abandons them; a third one
+        has its usual effect.
 
         Args:
             calls: what to send, in plan order.
@@ -170,6 +171,7 @@ class _Work:
         purse = Purse(spend_limit_usd, self._routing.routes[0].provider)
         for ledger in self._ledgers.values():
             purse.pay_known(ledger.known)
+            purse.pay_lost(ledger.lost)
         runs = [self._runs[name] for name, ledger in self._ledgers.items() if ledger.open_rows]
         tasks = [asyncio.create_task(run.work(purse)) for run in runs]
         self._is_sending = True

@@ -11,7 +11,7 @@ import polars as pl
 from synth_assets.checks.evidence import Evidence
 from synth_assets.checks.verdict import Verdict, asked, judged
 from synth_assets.domain.comparison import accepted_values
-from synth_assets.domain.drafting import MAY_HAVE_COST
+from synth_assets.domain.drafting import COUNTS_USD, MAY_HAVE_COST
 from synth_assets.domain.drift import distances
 from synth_assets.domain.duplicates import duplicate_groups
 from synth_assets.domain.ingestion import unknown_provenance
@@ -159,13 +159,13 @@ def answered_share(evidence: Evidence) -> Verdict:
 
 
 def within_budget(evidence: Evidence) -> Verdict:
-    """The batch cost no more than its budget; without a budget this only reports."""
+    """The batch cost no more than its budget, unknown costs at their most; without a budget this only reports."""
     limit = evidence.model.batch.budget_usd
-    costs = evidence.generations.filter(MAY_HAVE_COST)["cost_usd"]
-    unpriced = costs.null_count()
-    spent = float(costs.sum() or 0.0)
-    facts = {"spent_usd": spent, "unpriced_calls": unpriced, "budget_usd": limit}
-    frame = pl.DataFrame({"measure": ["spent_usd"], "spent_usd": [spent]})
+    rows = evidence.generations.filter(MAY_HAVE_COST)
+    spent, most = math.fsum(rows["cost_usd"].drop_nulls()), math.fsum(rows.select(COUNTS_USD).to_series())
+    facts = {"spent_usd": spent, "spent_at_most_usd": most, "unpriced_calls": rows["cost_usd"].null_count()}
+    facts["budget_usd"] = limit
+    frame = pl.DataFrame({"measure": ["spent_usd"], "spent_usd": [most]})
     checks = [] if limit is None else [pa.Check.le(limit)]
     return judged(
         "budget",

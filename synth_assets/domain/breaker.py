@@ -252,5 +252,5 @@ def _probe_of_pair(total: int, models_each: int) -> Probe:
 
 
 def _without(wave: Sequence[Call], some: Sequence[Call]) -> list[Call]:
-    left_out = {id(call) for call in some}
-    return [call for call in wave if id(call) not in left_out]
+    left_out = {(call.call_id, call.request_id) for call in some}
+    return [call for call in wave if (call.call_id, call.request_id) not in left_out]

@@ -141,8 +141,7 @@ class Conversations:
 
     def take(self, calls: Sequence[Call], endings: Sequence[Ending]) -> None:
         """Take the endings of calls of the present wave, and add to it what follows from them; empty, it is the end."""
-        taken = {id(call) for call in calls}
-        self.wave = [] if len(calls) == len(self.wave) else [call for call in self.wave if id(call) not in taken]
+        self.wave = [] if len(calls) == len(self.wave) else _without(self.wave, calls)
         for call, ending in zip(calls, endings, strict=True):
             kind, step = self._next.pop((call.call_id, call.request_id))
             conversation = self._all[call.request_id]
@@ -156,9 +155,9 @@ class Conversations:
 
     def forgo(self, calls: Sequence[Call], reason: QuarantineReason) -> None:
         """End calls of the present wave here for good: a request that would get a second chance ends without it."""
-        repairs = {id(call) for call in calls if self.kind_of(call) is CallKind.REPAIR}
-        self.wave = [call for call in self.wave if id(call) not in repairs]
-        self.leave([call for call in calls if id(call) not in repairs], reason)
+        repairs = [call for call in calls if self.kind_of(call) is CallKind.REPAIR]
+        self.wave = _without(self.wave, repairs)
+        self.leave(_without(calls, repairs), reason)
 
     def kind_of(self, call: Call) -> CallKind:
         """Return why a call of the present wave is made."""
@@ -253,6 +252,11 @@ class Conversations:
 
 def _models(row: Mapping[str, Any], routing: Routing) -> list[Provider]:
     return [each for asked in asked_by(row) if (each := routing.find(*asked)) is not None]
+
+
+def _without(calls: Sequence[Call], some: Sequence[Call]) -> list[Call]:
+    left_out = {(call.call_id, call.request_id) for call in some}
+    return [call for call in calls if (call.call_id, call.request_id) not in left_out]
 
 
 def _continued(prompt: Prompt, answer: str) -> list[dict[str, str]]:

@@ -152,7 +152,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one call ended: an answer, a reason why there is none, or not sent at all."""
+    """How one call ended: an answer, a reason why there is none, or not sent at all.
+
+    Attributes:
+        lost: tries that were sent and then abandoned: nobody knows whether they are paid.
+    """
 
     request_id: str
     call_id: str
@@ -160,6 +164,7 @@ class Ending:
     reason: QuarantineReason | None
     answer: Answer | None
     tries: int
+    lost: int = 0
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,8 @@ def _spent(generations: pl.DataFrame) -> Facts:
     """Calls, the HTTP tries they took, tokens and cost of all that was sent; a cost with an unknown part is unknown."""
     sent = generations.filter(MAY_HAVE_COST)
     return {
-        "calls": int(generations["calls"].sum()),
+        "calls": int(generations["calls"].sum() + generations["lost_calls"].sum()),
+        "lost_calls": int(generations["lost_calls"].sum()),
         "tries": int(generations["tries"].sum()),
         "input_tokens": int(sent["input_tokens"].sum()),
         "output_tokens": int(sent["output_tokens"].sum()),

@@ -1,5 +1,6 @@
 """Batches that are not green, with everything that decides whether they can go on by themselves."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from synth_assets.domain.drafting import COUNTS_USD
 from synth_assets.domain.standing import State, standing
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
@@ -83,7 +85,7 @@ def _case(lake: Lake, recipe: Recipe, row: Mapping[str, Any], commits: pl.DataFr
         is_silent=_is_silent(endings.filter(pl.col("attempt") == row["attempts"]), is_open=is_open),
         looked_at=commits["committed_at"].max(),
         last_seq=commits["commit_seq"].max() or 0,
-        money_left_usd=None if budget is None else budget - float(endings["cost_usd"].sum() or 0.0),
+        money_left_usd=None if budget is None else budget - math.fsum(endings.select(COUNTS_USD).to_series()),
     )
 
 

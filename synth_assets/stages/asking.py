@@ -12,7 +12,8 @@ from synth_assets.checks.evidence import Evidence
 from synth_assets.checks.verdict import prepare
 from synth_assets.domain.breaker import Breaker, Trip
 from synth_assets.domain.conversations import Conversations, Step
-from synth_assets.domain.drafting import Drafts, draft, ended, joined
+from synth_assets.domain.costs import at_most_usd
+from synth_assets.domain.drafting import COUNTS_USD, Drafts, draft, ended, joined
 from synth_assets.domain.ports import Call, Ending, Endings, Generator, Routing, Stop
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import RefusedError
@@ -206,12 +207,11 @@ def _ends_all(stop: Stop, routing: Routing) -> bool:
 
 
 def _cost_usd(calls: Sequence[Call], endings: Endings) -> float:
-    paid = [
-        call.asks.price.of(ending.answer.input_tokens, ending.answer.output_tokens)
+    """Return what calls cost; what nobody knows counts at what it can be at most."""
+    return math.fsum(
+        at_most_usd(call, ending, call.asks.price if call.asks else None)
         for call, ending in zip(calls, endings.endings, strict=True)
-        if ending.answer is not None and call.asks is not None and call.asks.price is not None
-    ]
-    return math.fsum(cost or 0.0 for cost in paid)
+    )
 
 
 def planned_templates(
@@ -246,5 +246,5 @@ def money_left(work: Work, evidence: Evidence, attempt: int) -> float | None:
     budget = work.recipe.model.batch.budget_usd
     if budget is None:
         return None
-    earlier = evidence.generations.filter(pl.col("attempt") != attempt)["cost_usd"].sum()
-    return max(0.0, budget - float(earlier or 0.0))
+    earlier = evidence.generations.filter(pl.col("attempt") != attempt).select(COUNTS_USD)
+    return max(0.0, budget - math.fsum(earlier.to_series()))

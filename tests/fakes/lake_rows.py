@@ -175,6 +175,7 @@ def _generations(batch: str) -> Rows:
                 "latency_s": 0.5 if was_sent else None,
                 "mean_logprob": None,
                 "tries": 3 if reason == "truncated" else int(was_sent),
+                "lost_calls": 0,
                 "calls": int(was_sent),
                 "generated_at": NOON if was_sent else None,
                 "object_sha256": None,
