@@ -50,6 +50,7 @@ class QuarantineReason(StrEnum):
     TRUNCATED = "truncated"
     REFUSED = "refused"
     CONTENT_FILTER = "content_filter"
+    TOOL_CALL = "tool_call"
     WRONG_SCHEMA = "wrong_schema"
     UNRENDERABLE = "unrenderable"
     UNAUTHORIZED = "unauthorized"

@@ -15,6 +15,7 @@ STOPS = {
     QuarantineReason.UNAUTHORIZED: "check SYNTH_LLM_API_KEY and what it may use, then run the same command again",
     QuarantineReason.QUOTA_EXHAUSTED: "top up the account or wait for its next period, then run the same command again",
     QuarantineReason.UNREACHABLE: "check SYNTH_LLM_BASE_URL and the network, then run the same command again",
+    QuarantineReason.BAD_REQUEST: "name what the model takes in providers.yaml, then run the same command again",
     QuarantineReason.BUDGET_SPENT: "raise `budget_usd` in the recipe, then run the same command again",
     QuarantineReason.STOPPED: "run the same command again: it goes on where it stopped",
 }

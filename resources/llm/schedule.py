@@ -21,7 +21,7 @@ from typing import Protocol
 from resources.journal import Failure, Journal
 from resources.llm.answers import Choice, Fault, answer_of, ending_of
 from resources.llm.limits import STOPS, Purse, Row
-from resources.llm.line import Line
+from resources.llm.line import Line, without
 from resources.progress import ENDING, announce
 from synth_assets.domain.ports import Call, Ending, Stop
 from synth_assets.errors import StoppedError
@@ -70,7 +70,7 @@ class Schedule:
         purse: Purse,
         ended: Callable[[Row, Ending], None],
     ) -> None:
-        self._fresh = deque(rows)
+        self._fresh, self._line = deque(rows), line
         self._waiting: list[tuple[float, int, Row]] = []
         self._sender, self._journal, self._purse = sender, journal, purse
         self._patience, self._rate, self._pace, self._ended = line.patience, line.rate, line.pace, ended
@@ -242,7 +242,10 @@ class Schedule:
         now = time.monotonic()
         if fault.reason not in (QuarantineReason.CONNECTION_FAILED, QuarantineReason.DEADLINE_EXCEEDED):
             self._heard_at = now
-        if fault.is_stop:
+        if fault.parameter is not None and row.call.asks is not None:
+            fix = without(fault.parameter, self._line, row.call.asks)
+            self.halt(Stop(fault.reason, self._sender.where, fix))
+        elif fault.is_stop:
             self._halt_for(fault.reason)
         if fault.reason == QuarantineReason.RATE_LIMITED and self._pace.refused(number, now, fault.wait_s or 0.0):
             self._excuse(row, fault, now)

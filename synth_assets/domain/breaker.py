@@ -38,6 +38,7 @@ USELESS = frozenset(
         QuarantineReason.CONTENT_FILTER,
         QuarantineReason.EMPTY_ANSWER,
         QuarantineReason.TRUNCATED,
+        QuarantineReason.TOOL_CALL,
         QuarantineReason.MALFORMED_ANSWER,
         QuarantineReason.UNRENDERABLE,
         QuarantineReason.BAD_REQUEST,
