@@ -15,7 +15,7 @@ from resources.lake import DuckLake
 from resources.progress import announce
 from resources.seed_files import add_seeds
 from resources.wiring import Generators, RealDataReader
-from synth_assets.assets.partitions import batches_of, key_of
+from synth_assets.assets.partitions import batches_of, key_of, refuse_future
 from synth_assets.assets.report import check_specs, clearly, column_schema, metadata_of, preview, report, report_batch
 from synth_assets.domain.ingestion import Origin
 from synth_assets.domain.ports import Embedder
@@ -62,6 +62,7 @@ def now() -> datetime:
 def work_on(recipe: Recipe, context: dg.AssetExecutionContext, lake: DuckLake, claims: Claims) -> Work:
     """Claim the run's batch and return its bench, under the promise the batch was opened with."""
     batch = context.partition_key
+    refuse_future(recipe.model, batch, now())
     claim = claims.hold(recipe.model, batch)
     promised = lake.read("batches", dataset=recipe.dataset, batch=batch)["promised"][0]
     return Work(recipe.promising(promised), batch, lake, claim, context.run.run_id, now)

@@ -1,12 +1,13 @@
 """`synth run`, `synth plan` and `synth accept-short`: everything about one batch."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 import dagster as dg
 
 from resources.claims import Claims
-from synth_assets.assets.partitions import batch_job, batches_of
+from synth_assets.assets.partitions import batch_job, batches_of, current_batch
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, counted, print_json, print_table, say
 from synth_assets.cli.preview import show_preview
@@ -40,7 +41,7 @@ def batch_key(recipe: Recipe, given: str | None, *, option: str = "--batch") -> 
     """
     partitions = batches_of(recipe.model)
     last = partitions.get_last_partition_key()
-    if last is None:
+    if last is None or current_batch(recipe.model, datetime.now(UTC)) is None:
         raise UsageError(
             f"{recipe.dataset} starts at {recipe.model.start}, which is in the future",
             where=str(recipe.folder / "recipe.yaml"),

@@ -13,6 +13,7 @@ from synth_assets.domain.references import split_version
 from synth_assets.errors import UsageError
 
 ROWS_SHOWN = 1_000
+INTERRUPTED = "interrupted"
 COUNTS = ("requested", "answered", "samples", "accepted", "promised")
 PARTS_OF_A_SUM = 3
 
@@ -68,7 +69,9 @@ def _print_status(facts: dict[str, Any], *, is_detailed: bool) -> None:
 
 
 def _state(funnel: dict[str, Any]) -> str:
-    held = funnel["held_by"]
+    held, stop = funnel["held_by"], funnel["stop"]
+    if stop is not None:
+        return stop if stop == INTERRUPTED else f"stopped: {stop}"
     if held is None:
         return "green, accepted short" if funnel["short_accepted_by"] else "green"
     gates = ", ".join(gate["gate"] for gate in held["failed_gates"])
