@@ -23,6 +23,10 @@ OUTAGE = {
 """Faults that may be the provider's alone; the same call may fare better another day."""
 
 
+BAD_LUCK = 10
+"""Calls that fail one and all and are no outage, if others were answered shortly before: it may be their prompts."""
+
+
 class Ledger:
     """The endings of a plan as they come in, whatever their order.
 
@@ -32,7 +36,18 @@ class Ledger:
         lost: tries of earlier runs that were abandoned.
     """
 
-    def __init__(self, calls: Sequence[Call], journal: Journal, progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, calls: Sequence[Call], journal: Journal, progress: Callable[[int, int], None], *, has_answered: bool
+    ) -> None:
+        """Read what the journal knows.
+
+        Args:
+            calls: of the plan.
+            journal: of their batch.
+            progress: called with (ended, total) now and then.
+            has_answered: whether the provider answered calls before these in this run.
+        """
+        self._bad_luck = BAD_LUCK if has_answered else 1
         self._calls, self._journal, self._progress = calls, journal, progress
         self._found: list[Ending | None] = [None] * len(calls)
         self._ended, self._told_at = 0, float("-inf")
@@ -115,7 +130,7 @@ class Ledger:
         """Whether several calls failed, none was answered, and each failure may be the provider's alone."""
         ended = sum(ending is not None for ending in self._found)
         is_all = ended == sum(len(row.places) for row in failed)
-        return is_all and len(failed) > 1 and all(self._reason(row) in OUTAGE for row in failed)
+        return is_all and len(failed) > self._bad_luck and all(self._reason(row) in OUTAGE for row in failed)
 
     def _reason(self, row: Row) -> QuarantineReason | None:
         """Return why a row has no answer, None if it has one or has not ended."""

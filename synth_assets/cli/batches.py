@@ -13,13 +13,14 @@ from synth_assets.cli.output import as_json, counted, print_json, print_table, s
 from synth_assets.cli.preview import show_preview
 from synth_assets.cli.progress import ProgressBar
 from synth_assets.cli.project import Project
+from synth_assets.domain.breaker import USELESS
 from synth_assets.domain.standing import PROMISE_KEPT, standing
 from synth_assets.domain.transactions import Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError, UsageError
 from synth_assets.recipe import Recipe
 from synth_assets.reports.forecast import forecast
 from synth_assets.reports.funnel import funnel
-from synth_assets.stages.breaking import still_broken
+from synth_assets.stages.breaking import broken, still_broken
 from synth_assets.stages.generation import Wish
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.vocabulary import Outcome, Stage
@@ -163,6 +164,8 @@ def _unanswered(project: Project, dataset: str, batch: str, *, attempt: int) -> 
     if endings.is_empty() or (endings["outcome"] == Outcome.ANSWERED).any():
         return None
     reasons = dict(endings.group_by("reason").len().sort("reason").iter_rows())
+    if USELESS.issuperset(reasons):
+        return broken(dataset, batch, f"no answer of attempt {attempt} can be used: {_reasons(reasons)}")
     return StoppedError(
         f"no request of attempt {attempt} was answered: {_reasons(reasons)}",
         where=f"{dataset}/{Stage.GENERATED}, partition {batch}",

@@ -13,7 +13,9 @@ from synth_assets.domain.references import split_version
 from synth_assets.errors import UsageError
 
 ROWS_SHOWN = 1_000
-INTERRUPTED = "interrupted"
+INTERRUPTED, AT_WORK = "interrupted", "at work"
+"""States of an attempt that nobody gave a reason for; whose claim is held is no interrupted one."""
+
 COUNTS = ("requested", "answered", "samples", "accepted", "promised")
 PARTS_OF_A_SUM = 3
 
@@ -24,6 +26,7 @@ PARTS_OF_A_SUM = 3
 @as_json
 def status(*, dataset: str | None, answers: bool, is_json: bool) -> None:
     """Show every batch of DATASET, or of all datasets: its funnel, and the gate that holds it back."""
+    from resources.claims import is_free
     from synth_assets.reports.funnel import known_datasets
     from synth_assets.reports.funnel import status as status_of
 
@@ -37,6 +40,9 @@ def status(*, dataset: str | None, answers: bool, is_json: bool) -> None:
         show_answers(project, dataset, is_json=is_json)
         return
     found = [status_of(project.lake, name) for name in ([dataset] if dataset else known)]
+    for funnel in [each for facts in found for each in facts["batches"] if each["stop"] == INTERRUPTED]:
+        if not is_free(project.home, funnel["dataset"], funnel["batch"]):
+            funnel["stop"] = AT_WORK
     if is_json:
         print_json(found[0] if dataset else found)
         return
@@ -71,7 +77,7 @@ def _print_status(facts: dict[str, Any], *, is_detailed: bool) -> None:
 def _state(funnel: dict[str, Any]) -> str:
     held, stop = funnel["held_by"], funnel["stop"]
     if stop is not None:
-        return stop if stop == INTERRUPTED else f"stopped: {stop}"
+        return stop if stop in (INTERRUPTED, AT_WORK) else f"stopped: {stop}"
     if held is None:
         return "green, accepted short" if funnel["short_accepted_by"] else "green"
     gates = ", ".join(gate["gate"] for gate in held["failed_gates"])
