@@ -32,7 +32,7 @@ from synth_assets.vocabulary import BATCH_STAGES, Assessment, Stage
 from tests.fakes.embedder import HashedWords
 from tests.fakes.generator import CANARY, FakeGenerator, FakeGenerators
 from tests.fakes.real_data import FakeRealData, protecting
-from tests.fakes.recipes import FILES, RECIPE, write_recipe
+from tests.fakes.recipes import ANY_SHARE, FILES, RECIPE, write_recipe
 from tests.fakes.world import CHECKED, DAY, NEXT_DAY, QUIET, Ran, World, ran
 
 PLANNED = 18
@@ -354,8 +354,7 @@ def test_a_top_up_asks_for_the_deficit_and_judges_new_samples_only(world: World)
 
 
 def test_a_red_batch_gets_one_attempt_a_run_until_they_are_used_up(world: World) -> None:
-    anything_goes = {"acceptance_share": {"min": 0.0, "because": "This is about the promise alone."}}
-    world.edit(batch={"max_attempts": 2}, gates=anything_goes)
+    world.edit(batch={"max_attempts": 2}, gates=ANY_SHARE)
     world.generator.refuses = True
 
     attempts = []

@@ -129,22 +129,19 @@ def words_of(error: Any) -> frozenset[str]:
 
 
 def parts_of(content: Any) -> tuple[str, str] | None:
-    """Return text and thoughts of a content that is a list of parts; None if it is none.
+    """Return text and thoughts of a content that is a list of parts; None if it is no list, or not of parts.
 
     Parts that are neither - images, calls of tools - are passed over: what is left may be an answer, or empty.
     """
-    if not isinstance(content, list):
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
         return None
     texts: list[str] = []
     thoughts: list[str] = []
     for part in content:
-        if isinstance(part, str):
-            texts.append(part)
-        elif isinstance(part, dict) and part.get("type") in TEXTS:
+        if part.get("type") in TEXTS:
             texts += _strings(part.get("text"))
-        elif isinstance(part, dict) and part.get("type") in THOUGHTS:
-            texts_of = next((part[name] for name in ("thinking", "reasoning", "text", "thought") if part.get(name)), "")
-            thoughts += _strings(texts_of)
+        elif part.get("type") in THOUGHTS:
+            thoughts += _strings(next((part[name] for name in ("thinking", "reasoning", "text") if part.get(name)), ""))
     return "".join(texts), "".join(thoughts)
 
 

@@ -46,7 +46,7 @@ class Generations(pa.DataFrameModel):
     generated_at: INSTANT = column("When the last answer was journaled; null without answer.", nullable=True)
     object_sha256: str = column("Payload object with the raw answers; null without answer.", nullable=True)
     cost_bound_usd: pl.Float64 = column(
-        "What it cost, or can have cost at most where that is unknown; it counts against the budget. Null when no "
+        "What it cost, or can have cost at most where that is unknown; it counts against the budget; null when no "
         "price is known, or if not recorded.",
         unit="USD",
         nullable=True,
