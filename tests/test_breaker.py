@@ -205,6 +205,21 @@ def test_anyway_goes_on_with_the_same_attempt_and_what_was_final_stays(tmp_path:
     assert max(world.generator.paid.values()) == 1
 
 
+def test_anyway_gives_no_second_chance_to_what_was_quarantined_without_one(tmp_path: Path) -> None:
+    """`not_sent` is the only outcome that may later change."""
+    world = world_of(tmp_path, files={"prompts/talk.md": JSON_PROMPT})
+    world.generator.say = lambda call: json.dumps({"text": "A door."}) if len(call.prompt) > 2 else "Sure!"
+    world.run()
+    before = world.rows("generations", outcome="quarantined").sort("request_id").drop("object_sha256")
+
+    world.run("generation_plan", "generated", anyway=True)
+
+    assert before.height == 20
+    after = world.rows("generations", outcome="quarantined").sort("request_id").drop("object_sha256")
+    assert after.equals(before)
+    assert world.counts("generations", "outcome") == {"quarantined": 20, "answered": 70}
+
+
 def test_a_prompt_that_answered_well_before_is_not_looked_at_alone_again(tmp_path: Path) -> None:
     world = world_of(tmp_path)
 

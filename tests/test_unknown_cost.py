@@ -7,11 +7,17 @@ from typing import Any
 import polars as pl
 import pytest
 
+from synth_assets.checks.evidence import Evidence
+from synth_assets.checks.gates import within_budget
 from synth_assets.domain.costs import at_most_usd, bound_usd
 from synth_assets.domain.ports import Answer, Call, Ending, Price
+from synth_assets.domain.transactions import Change, Commit
+from synth_assets.recipe.model import RecipeModel
 from synth_assets.reports.funnel import funnel
+from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Outcome, QuarantineReason
 from tests.fakes.openai_server import FakeOpenAI, _Reply
+from tests.fakes.recipes import RECIPE
 from tests.fakes.steps import PRICED
 from tests.fakes.world import DAY, World
 from tests.test_generator import CHAT, generator_at
@@ -84,13 +90,30 @@ def test_a_provider_that_never_says_what_it_took_spends_no_more_than_the_budget(
     assert '"spent_at_most_usd"' in facts
 
 
+@pytest.mark.parametrize(("bound", "passed"), [(0.9, True), (1.1, False)])
+def test_the_gate_counts_what_is_unknown_at_its_most(bound: float, *, passed: bool) -> None:
+    row = {"outcome": "answered", "cost_usd": None, "cost_bound_usd": bound, "lost_calls": 0}
+    model = RecipeModel.model_validate(RECIPE | {"batch": RECIPE["batch"] | {"budget_usd": 1.0}})
+    evidence = Evidence(model, {"promised": 12}, generations=TABLES["generations"].frame([row]))
+
+    verdict = within_budget(evidence)
+
+    assert (verdict.passed, verdict.facts["spent_usd"]) == (passed, 0.0)
+    assert verdict.facts["spent_at_most_usd"] == bound
+
+
 def test_another_attempt_gets_what_the_first_one_may_have_left(tmp_path: Path) -> None:
     world = World(tmp_path, batch={"accept": 60, "budget_usd": 1.0}, prompts=[{"name": "talk"}])
     world.generator.provider = PRICED
     world.run("prompt_templates", "seeds", "generation_plan", "generated")
+    unknown = world.rows("generations").with_columns(pl.lit(None, pl.Float64).alias("cost_usd"))
+    world.lake.commit(
+        Commit("tiny", "forget", "test", "", {}, changes=[Change("generations", unknown, {"dataset": "tiny"})])
+    )
     bound = world.rows("generations")["cost_bound_usd"].sum()
 
     world.run(regenerate=True)
 
     assert bound > 0
-    assert world.generator.allowed_usd[-1] < 1.0 - bound
+    assert world.generator.allowed_usd[-1] == pytest.approx(1.0 - bound, abs=bound)
+    assert world.generator.allowed_usd[-1] <= 1.0 - bound

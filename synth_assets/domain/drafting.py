@@ -45,7 +45,7 @@ class Drafts:
     """An attempt's outcome in rows.
 
     Attributes:
-        generations: one row per planned request, shape (n, 24) by the contract.
+        generations: one row per planned request, shape (n, 23) by the contract.
         steps: one row per call of the requests that took several, shape (s, 22) by the contract.
         samples: one row per parsed sample, shape (m, 16) by the contract.
         answers: raw answers, shape (a, 4) as `ANSWERS_SCHEMA`.
