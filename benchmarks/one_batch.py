@@ -72,7 +72,7 @@ def plan(home: Path, rows: int) -> dict[str, Any]:
     claims = Claims(lake, home)
     work = Work(recipe, BATCH, lake, claims.hold(recipe.model, BATCH), "bench", now)
     provider = replace(CHATS, model=MODEL, model_id=MODEL)
-    generation.plan(work, provider, regenerate=False, promise=None)
+    generation.plan(work, provider, generation.Wish())
     claims.release()
     return {"planned": rows}
 

@@ -132,6 +132,7 @@ class Claims:
                 "fence": 1,
                 "short_accepted_by": None,
                 "opened_at": datetime.now(UTC),
+                "broken_attempts": 0,
             }
             changes, swaps, fence = [Change("batches", TABLES["batches"].frame([row]))], [], 1
         else:
@@ -178,11 +179,8 @@ def cutting(home: Path, dataset: str) -> Iterator[None]:
 
 
 def is_free(home: Path, dataset: str, batch: str) -> bool:
-    """Whether nobody holds the claim on a batch right now."""
-    lock = _lock(home, dataset, batch)
-    is_taken = lock.acquire(wait_s=0)
-    lock.release()
-    return is_taken
+    """Whether nobody holds the claim on a batch right now; looking never takes it."""
+    return not _lock(home, dataset, batch).is_taken()
 
 
 def _lock(home: Path, dataset: str, batch: str) -> Lock:

@@ -11,6 +11,7 @@ import os
 import queue
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,12 +50,24 @@ class Failure:
     tries: int
 
 
+@dataclass(frozen=True)
+class Lost:
+    """A try that was sent and abandoned: it ends nothing, but it may have to be paid.
+
+    Attributes:
+        tries: how many; 1.
+    """
+
+    call_id: str
+    tries: int = 1
+
+
 Record = Answer | Failure
 
 
 @dataclass(frozen=True)
 class _Item:
-    record: Record
+    record: Record | Lost
     line: bytes
     done: asyncio.Future[None] | None
 
@@ -67,9 +80,11 @@ class Journal:
     record takes more CPU than to write one.
     """
 
-    def __init__(self, folder: Path, records: dict[str, Record]) -> None:
+    def __init__(self, folder: Path, records: dict[str, Record], lost: Counter[str]) -> None:
         self._folder = folder
         self._records = records
+        self.lost = lost
+        """Tries of each call that were abandoned, by its id."""
         self._group: list[_Item] = []
         self._gathering: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -99,11 +114,16 @@ class Journal:
                 )
         folder = home / "journal" / dataset / batch
         records: dict[str, Record] = {}
+        lost: Counter[str] = Counter()
         for segment in sorted(folder.glob("*.jsonl")):
             for record in _read(segment):
-                if calls is None or record.call_id in calls:
+                if calls is not None and record.call_id not in calls:
+                    continue
+                if isinstance(record, Lost):
+                    lost[record.call_id] += record.tries
+                else:
                     records.setdefault(record.call_id, record)
-        return cls(folder, records)
+        return cls(folder, records, lost)
 
     def get(self, call_id: str) -> Record | None:
         """Return how this call ended, None if nothing about it is on disk."""
@@ -127,6 +147,12 @@ class Journal:
     def note(self, request_id: str, failure: Failure) -> None:
         """Append a call that cost nothing; on disk when the journal is closed, unless the disk is full."""
         self._gather(_Item(failure, encode(request_id, failure), None))
+
+    def lose(self, request_id: str, call_id: str) -> None:
+        """Append that a try was abandoned; on disk when the journal is closed, unless the disk is full."""
+        self.lost[call_id] += 1
+        record = Lost(call_id)
+        self._gather(_Item(record, encode(request_id, record), None))
 
     def close(self) -> None:
         """Write what is still gathered and close the segment; may be called twice."""
@@ -168,7 +194,8 @@ class Journal:
                 self._failure = _disk_stop(error, self._folder)
             if self._failure is None:
                 for item in group:
-                    self._records.setdefault(item.record.call_id, item.record)
+                    if not isinstance(item.record, Lost):
+                        self._records.setdefault(item.record.call_id, item.record)
             _settle(group, self._failure)
         if segment is not None:
             segment.close()
@@ -233,19 +260,21 @@ class _Segment:
         os.close(self._file)
 
 
-def encode(request_id: str, record: Record) -> bytes:
+def encode(request_id: str, record: Record | Lost) -> bytes:
     """Return the journal line of a record: checksum, space, sorted JSON, newline."""
-    kind = "answer" if isinstance(record, Answer) else "failure"
+    kind = "answer" if isinstance(record, Answer) else "lost" if isinstance(record, Lost) else "failure"
     body = orjson.dumps({"request_id": request_id, kind: vars(record)}, option=orjson.OPT_SORT_KEYS)
     return _checksum(body) + b" " + body + b"\n"
 
 
-def decode(line: bytes) -> Record | None:
+def decode(line: bytes) -> Record | Lost | None:
     """Return the record of a journal line, None if the line is not what was written."""
     checksum, _, body = line.rstrip(b"\n").partition(b" ")
     if not line.endswith(b"\n") or _checksum(body) != checksum:
         return None
     document = orjson.loads(body)
+    if "lost" in document:
+        return Lost(**document["lost"])
     if "failure" in document:
         failure = document["failure"]
         return Failure(**failure | {"reason": QuarantineReason(failure["reason"])})
@@ -257,7 +286,7 @@ def decode(line: bytes) -> Record | None:
     return Answer(**fields)
 
 
-def _read(segment: Path) -> Iterator[Record]:
+def _read(segment: Path) -> Iterator[Record | Lost]:
     """Read a segment; broken lines are forgiven only where no whole line follows, as a crash leaves them."""
     broken: int | None = None
     with segment.open("rb") as lines:

@@ -3,7 +3,9 @@
 Whoever takes one asks for it by what it protects and never learns which kind it is.
 """
 
+import fcntl
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -38,6 +40,9 @@ class Lock(Protocol):
     def is_held(self) -> bool:
         """Whether it is still ours: a server that was restarted has forgotten it."""
 
+    def is_taken(self) -> bool:
+        """Whether somebody holds it; looking never takes it, so nobody is refused for it."""
+
     def holder(self) -> str:
         """Who holds it, for a person."""
 
@@ -58,6 +63,7 @@ class FileLock:
         self.where = str(file)
         self._file, self._is_signed = file, is_signed
         self._lock = filelock.FileLock(file, thread_local=False)
+        self._sign = filelock.FileLock(file.with_suffix(".held"), thread_local=False)
 
     def acquire(self, *, wait_s: float) -> bool:
         """Take the lock; see `Lock.acquire`."""
@@ -68,11 +74,29 @@ class FileLock:
             return False
         if self._is_signed:
             self._note.write_text(this_process(), encoding="utf-8")
+            self._sign.acquire()  # a look holds it for a moment at most
         return True
 
     def is_held(self) -> bool:
         """Whether it is ours."""
         return self._lock.is_locked
+
+    def is_taken(self) -> bool:
+        """Whether somebody holds it; see `Lock.is_taken`.
+
+        A signed lock comes with a second one for those who look: they may hold that for a moment, the lock never.
+        """
+        try:
+            handle = os.open(self._sign.lock_file, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(handle)
+        return False
 
     def holder(self) -> str:
         """Return what the holder left beside the file."""
@@ -80,6 +104,7 @@ class FileLock:
 
     def release(self) -> None:
         """Give it back."""
+        self._sign.release()
         self._lock.release()
 
     @property
@@ -123,6 +148,11 @@ class ServerLock:
             return self._session is not None and _value(self._session, "SELECT 1") == 1
         except Error:
             return False
+
+    def is_taken(self) -> bool:
+        """Whether somebody's session holds it."""
+        with closing(self._server.session()) as session:
+            return _value(session, _HOLDER, self._key) is not None
 
     def holder(self) -> str:
         """Return the process whose session holds it."""

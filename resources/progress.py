@@ -6,6 +6,9 @@ from contextlib import contextmanager
 Listener = Callable[[str, int, int], None]
 """Called with (what, done, total)."""
 
+ENDING = "ending"
+"""Announced while calls on the wire are waited for after a person wanted to stop: seconds gone, of how many."""
+
 _listeners: list[Listener] = []
 
 

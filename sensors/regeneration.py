@@ -1,7 +1,7 @@
 """Batches that fell short, stopped or were left unfinished go on by themselves, within their attempts and budget."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -9,6 +9,7 @@ import dagster as dg
 from resources.claims import is_free
 from resources.lake import DuckLake
 from sensors.recipes import Job, as_on_disk, sentence
+from sensors.starts import Started, launched_on, next_key
 from synth_assets.assets.partitions import batch_job, batches_of
 from synth_assets.recipe.loader import Recipe
 from synth_assets.reports.unfinished import Case, unfinished
@@ -22,7 +23,7 @@ MAX_RESUMES = 3
 
 @dataclass(frozen=True)
 class Topup:
-    """A run to ask for: ``key`` names what is tried, so that it is asked for once and never again."""
+    """A run to ask for: ``key`` names what is tried, so that it is asked for once unless it never began."""
 
     dataset: str
     batch: str
@@ -54,6 +55,8 @@ def _trial(case: Case) -> str:
 
 def _left_alone(case: Case, now: datetime) -> str | None:
     """Return why nothing is asked for; None if something is."""
+    if case.is_tripped:
+        return str(case.refusal)
     if case.is_unjudged and not case.is_busy:
         return None
     again_at = case.looked_at + RETRY_AFTER if case.is_silent and case.looked_at else now
@@ -65,6 +68,18 @@ def _left_alone(case: Case, now: datetime) -> str | None:
         f"the provider failed; next try after {again_at:%H:%M} UTC": now < again_at,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _to_start(due: Sequence[Topup], launched: Callable[[str], Started | None]) -> tuple[list[Topup], list[str]]:
+    """Return the runs to ask for under a key that none was launched for, and a sentence for each other one."""
+    wanted, waiting = [], []
+    for each in due:
+        key, because = next_key(each.key, launched, now=datetime.now(UTC))
+        if key is None:
+            waiting.append(f"{each.dataset} {each.batch}: {because}")
+        else:
+            wanted.append(replace(each, key=key))
+    return wanted, waiting
 
 
 def _cases(lake: DuckLake, recipe: Recipe) -> list[Case]:
@@ -84,10 +99,12 @@ def regeneration_sensor(recipes: Sequence[Recipe], jobs: Mapping[str, Job]) -> d
         description="Asks for the missing samples of every batch that fell short, within its attempts and budget. "
         "Off at first, because it spends.",
     )
-    def regeneration(lake: dg.ResourceParam[DuckLake]) -> dg.SensorResult:
+    def regeneration(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[DuckLake]) -> dg.SensorResult:
         readable, broken = as_on_disk(recipes)
         cases = [case for recipe in readable for case in _cases(lake, recipe)]
-        wanted, silent = topups(cases, now=datetime.now(UTC))
+        due, silent = topups(cases, now=datetime.now(UTC))
+        wanted, waiting = _to_start(due, launched_on(context.instance))
+        silent += waiting
         if not wanted:
             return dg.SensorResult(skip_reason=sentence([*broken, *silent], otherwise="every batch kept its promise"))
         return dg.SensorResult(

@@ -1,12 +1,14 @@
 """Enough new accepted samples become a version, and where there is real data, a model trained on it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from resources.lake import DuckLake
 from sensors.recipes import Job, as_on_disk, sentence
+from sensors.starts import launched_on, next_key
 from synth_assets.assets.partitions import release_job, versions_name
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
@@ -69,9 +71,14 @@ def release_sensor(recipes: Sequence[Recipe], jobs: Mapping[str, Job]) -> dg.Sen
         description="Cuts the next version once enough new samples are accepted, and trains a model on it. "
         "Off at first, because it publishes.",
     )
-    def release(lake: dg.ResourceParam[DuckLake]) -> dg.SensorResult:
+    def release(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[DuckLake]) -> dg.SensorResult:
         readable, broken = as_on_disk(recipes)
-        wanted, silent = due(candidate(lake, recipe) for recipe in readable)
+        ready, silent = due(candidate(lake, recipe) for recipe in readable)
+        wanted, launched = [], launched_on(context.instance)
+        for each in ready:
+            key, because = next_key(each.key, launched, now=datetime.now(UTC))
+            wanted += [] if key is None else [replace(each, key=key)]
+            silent += [f"{each.dataset}: {because}"] if key is None else []
         if not wanted:
             return dg.SensorResult(skip_reason=sentence([*broken, *silent], otherwise="there is no dataset"))
         versions = [

@@ -1,12 +1,12 @@
 """The schedule of a dataset: it asks for the batch whose period contains the tick."""
 
-from datetime import date, datetime
+from datetime import date
 
 import dagster as dg
 import polars as pl
 
 from resources.lake import DuckLake
-from synth_assets.assets.partitions import batch_job, batches_of
+from synth_assets.assets.partitions import batch_job, current_batch
 from synth_assets.recipe.loader import Recipe
 from synth_assets.recipe.model import RecipeModel
 
@@ -28,15 +28,6 @@ def cron_of(model: RecipeModel) -> str:
     if model.cadence == "daily":
         return f"{MORNING} * * *"
     return f"{MORNING} * * {date.fromisoformat(model.start).isoweekday() % 7}"
-
-
-def batch_due(model: RecipeModel, tick: datetime) -> str | None:
-    """Return the batch whose period contains a moment; None before the first."""
-    partitions = batches_of(model)
-    with dg.partition_loading_context(effective_dt=tick):
-        last = partitions.get_last_partition_key()
-    # On the eve of the first period Dagster already offers it, for the sake of the current one being offered.
-    return last if last and partitions.start_time_for_partition_key(last) <= tick else None
 
 
 def is_started(found: pl.DataFrame) -> bool:
@@ -64,7 +55,7 @@ def batch_schedule(recipe: Recipe) -> dg.ScheduleDefinition:
     def schedule(
         context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[DuckLake]
     ) -> dg.RunRequest | dg.SkipReason:
-        batch = batch_due(model, context.scheduled_execution_time)
+        batch = current_batch(model, context.scheduled_execution_time)
         if batch is None:
             return dg.SkipReason(f"{recipe.dataset} starts at {model.start}")
         if is_started(lake.read("batches", dataset=recipe.dataset, batch=batch)):

@@ -1,12 +1,14 @@
 """A template or seed table that changed on disk is registered at once; it counts from the next plan on."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from resources.lake import DuckLake
 from sensors.recipes import Job, as_on_disk, sentence
+from sensors.starts import launched_on, next_key
 from synth_assets.assets.partitions import inputs_job
 from synth_assets.canonical import digest
 from synth_assets.domain.transactions import Lake
@@ -69,9 +71,13 @@ def template_sensor(recipes: Sequence[Recipe], jobs: Mapping[str, Job]) -> dg.Se
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Registers templates and seeds that changed on disk; they count from the next plan on.",
     )
-    def template_change(lake: dg.ResourceParam[DuckLake]) -> dg.SensorResult:
+    def template_change(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[DuckLake]) -> dg.SensorResult:
         readable, broken = as_on_disk(recipes)
-        wanted = changed(inputs_of(lake, recipe) for recipe in readable)
+        launched, wanted = launched_on(context.instance), []
+        for each in changed(inputs_of(lake, recipe) for recipe in readable):
+            key, because = next_key(each.key, launched, now=datetime.now(UTC))
+            wanted += [] if key is None else [replace(each, key=key)]
+            broken += [f"{each.dataset}: {because}"] if key is None else []
         if not wanted:
             return dg.SensorResult(skip_reason=sentence(broken, otherwise="every template and seed is registered"))
         return dg.SensorResult(

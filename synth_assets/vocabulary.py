@@ -50,6 +50,7 @@ class QuarantineReason(StrEnum):
     TRUNCATED = "truncated"
     REFUSED = "refused"
     CONTENT_FILTER = "content_filter"
+    TOOL_CALL = "tool_call"
     WRONG_SCHEMA = "wrong_schema"
     THOUGHTS_ONLY = "thoughts_only"
     CONTROL_TOKENS = "control_tokens"
@@ -59,6 +60,7 @@ class QuarantineReason(StrEnum):
     UNREACHABLE = "unreachable"
     BUDGET_SPENT = "budget_spent"
     STOPPED = "stopped"
+    BROKEN_PROMPT = "broken_prompt"
 
 
 FALLS_BACK = frozenset(

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -74,12 +75,14 @@ class Moment:
     """When to kill: so long after the start, or after a sign has grown by so much, and then so much later.
 
     An early one comes with the first request at the latest, or the batch would be done before its answers are killed.
+    ``blow`` is the signal.
     """
 
     sign: str
     growth: int = 1
     after_s: float = 0.0
     is_early: bool = False
+    blow: int = signal.SIGKILL
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ AIMS: dict[str, list[Callable[[Dice], Aim]]] = {
         lambda dice: Moment("events", dice.randint(20, 60)),
         lambda dice: Place("in the ledger", dice.randint(2, 4)),
         lambda dice: Moment("commits", dice.randint(2, 4), dice.uniform(0, 0.3)),
+        lambda dice: Moment("requests", dice.randint(1, 10), dice.uniform(0, LATENCY_S), blow=signal.SIGINT),
+        lambda dice: Moment("requests", dice.randint(1, 10), dice.uniform(0, LATENCY_S), blow=signal.SIGTERM),
     ],
     "release": [
         lambda dice: Place("release staged", 1),

@@ -20,7 +20,7 @@ from synth_assets.reports.funnel import funnel
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Stage
 from tests.fakes.generator import CANARY
-from tests.fakes.recipes import RECIPE
+from tests.fakes.recipes import ANY_SHARE, RECIPE
 from tests.fakes.world import CHECKED, DAY, NEXT_DAY, Ran, World
 from tests.test_release import HOSTILE
 
@@ -131,7 +131,7 @@ def test_hostile_names_are_shown_and_do_nothing(text: str) -> None:
 @pytest.fixture(scope="module")
 def ran_world(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, list[Ran]]:
     """Two days: the first red at its first attempt and green at its second, the second green at once."""
-    world = World(tmp_path_factory.mktemp("card"))
+    world = World(tmp_path_factory.mktemp("card"), gates=ANY_SHARE)
     world.generator.refuses = True
     runs = [world.run()]
     world.generator.refuses = False
@@ -177,7 +177,10 @@ def test_a_stricter_rule_is_the_next_revision_and_the_card_shows_that_rule(
     ran_world: tuple[World, list[Ran]], tmp_path: Path
 ) -> None:
     world = ran_world[0].copy(tmp_path)
-    world.edit(rules={**RECIPE["rules"], "words": {"min": 59, "because": "Only long lines will do from now on."}})
+    world.edit(
+        gates=ANY_SHARE,
+        rules={**RECIPE["rules"], "words": {"min": 59, "because": "Only long lines will do from now on."}},
+    )
 
     world.run("curated")
 

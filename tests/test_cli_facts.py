@@ -107,7 +107,7 @@ def test_status_shows_every_batch_with_what_holds_it_back(reading: Run) -> None:
     assert code == 0
     assert "films: v2 is the latest version; v3 would add 1 and remove 0" in out
     assert any(line.split() == [GREEN, "r1", "6", "5", "5", "4", "4", "green"] for line in out.splitlines())
-    assert "generated failed at budget" in out
+    assert "stopped: budget_spent" in out
 
 
 def test_status_of_a_dataset_writes_out_both_sums(reading: Run) -> None:

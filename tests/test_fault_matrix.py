@@ -180,6 +180,7 @@ def test_every_reason_a_call_can_end_with_has_a_fault_that_leads_to_it() -> None
         QuarantineReason.CONTROL_TOKENS: "by the reader of answers",
         QuarantineReason.UNRENDERABLE: "by the next prompt",
         QuarantineReason.BUDGET_SPENT: "by the recipe",
+        QuarantineReason.BROKEN_PROMPT: "by the first answers of an attempt",
         QuarantineReason.STOPPED: "by a person or the disk",
     }
 

@@ -83,6 +83,7 @@ def generation(number: int) -> dict[str, Any]:
         "finish_reason": "stop",
         "tries": 1,
         "calls": 1,
+        "lost_calls": 0,
         "generated_at": NOON,
         "object_sha256": "o",
     }
@@ -124,7 +125,7 @@ def texts(*said: str) -> pl.DataFrame:
 
 def batch(**changes: Any) -> dict[str, Any]:
     row = HERE | {"promised": 4, "max_attempts": 3, "attempts": 1, "open_attempt": None, "current_from": 0}
-    return row | {"fence": 1, "short_accepted_by": None, "opened_at": NOON} | changes
+    return row | {"fence": 1, "short_accepted_by": None, "opened_at": NOON, "broken_attempts": 0} | changes
 
 
 def recipe(**changes: Any) -> RecipeModel:

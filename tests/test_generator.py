@@ -21,6 +21,7 @@ from resources.llm.answers import MalformedAnswerError, read_choice, retry_after
 from resources.llm.client import OpenAIGenerator, Remote
 from resources.llm.limits import Patience
 from resources.llm.provider import Address
+from resources.progress import ENDING
 from synth_assets.domain import ids
 from synth_assets.domain.ports import Call, Ending, Endings, Price, Provider
 from synth_assets.errors import SynthError, UsageError
@@ -364,9 +365,17 @@ def test_a_budget_without_a_price_sends_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_keeps_what_is_paid_and_leaves_the_rest_unsent(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_second_interrupt_keeps_what_is_paid_and_counts_what_was_dropped_as_sent(
+    tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handler = signal.getsignal(number)
     with FakeOpenAI(Fault("hang", at=set(range(6, 100)))) as server:
+
+        def again(what: str, _done: int, _total: int) -> None:
+            if what == ENDING:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr("resources.llm.schedule.announce", again)
 
         def interrupt_once_all_hang() -> None:
             while len(server.requests) < 9:
@@ -374,15 +383,53 @@ def test_an_interrupt_keeps_what_is_paid_and_leaves_the_rest_unsent(tmp_path: Pa
             os.kill(os.getpid(), number)
 
         threading.Thread(target=interrupt_once_all_hang).start()
-        stopped = generate(generator_at(server.base_url, tmp_path), calls(20))
+        patience = replace(PATIENT, deadline_s=60.0)
+        stopped = generate(generator_at(server.base_url, tmp_path, patience=patience), calls(20))
         server.faults.clear()
         resumed = generate(generator_at(server.base_url, tmp_path), calls(20))
 
     assert stopped.stop.reason == QuarantineReason.STOPPED
     assert outcomes(stopped.endings) == {Outcome.ANSWERED: 5, Outcome.NOT_SENT: 15}
+    assert sum(ending.lost for ending in stopped.endings) == 4
     assert outcomes(resumed.endings) == {Outcome.ANSWERED: 20}
+    assert [each.lost for each in resumed.endings] == [each.lost for each in stopped.endings], "it is not forgotten"
     assert set(server.paid.values()) == {1}
     assert signal.getsignal(number) == handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_interrupt_lets_what_was_sent_end_and_sends_nothing_more(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with FakeOpenAI(Fault("latency", seconds=0.3)) as server:
+
+        def interrupt() -> None:
+            server.arrived.wait()
+            os.kill(os.getpid(), number)
+
+        threading.Thread(target=interrupt).start()
+        stopped = generate(generator_at(server.base_url, tmp_path, patience=replace(PATIENT, deadline_s=60)), calls(20))
+
+    sent = len(server.requests)
+    assert 0 < sent < 20
+    assert stopped.stop.reason == QuarantineReason.STOPPED
+    assert outcomes(stopped.endings) == {Outcome.ANSWERED: sent, Outcome.NOT_SENT: 20 - sent}
+    assert sum(ending.lost for ending in stopped.endings) == 0
+
+
+def test_what_was_sent_is_not_waited_for_longer_than_the_grace(tmp_path: Path) -> None:
+    impatient = replace(PATIENT, deadline_s=60.0, grace_s=0.2)
+    with FakeOpenAI(Fault("hang")) as server:
+
+        def interrupt() -> None:
+            server.arrived.wait()
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt).start()
+        stopped = generate(generator_at(server.base_url, tmp_path, patience=impatient), calls(3))
+
+    assert outcomes(stopped.endings) == {Outcome.NOT_SENT: 3}
+    assert sum(ending.lost for ending in stopped.endings) == len(server.requests)
 
 
 def test_an_interrupt_inside_progress_is_a_stop_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,12 +26,13 @@ from synth_assets.domain.standing import State, standing
 from synth_assets.jobs import BATCH_ASSETS, dataset_jobs
 from synth_assets.recipe import load_recipe
 from synth_assets.stages import versions
+from synth_assets.stages.prospects import next_attempt
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import BATCH_STAGES, Assessment, Stage
 from tests.fakes.embedder import HashedWords
 from tests.fakes.generator import CANARY, FakeGenerator, FakeGenerators
 from tests.fakes.real_data import FakeRealData, protecting
-from tests.fakes.recipes import FILES, RECIPE, write_recipe
+from tests.fakes.recipes import ANY_SHARE, FILES, RECIPE, write_recipe
 from tests.fakes.world import CHECKED, DAY, NEXT_DAY, QUIET, Ran, World, ran
 
 PLANNED = 18
@@ -353,7 +354,7 @@ def test_a_top_up_asks_for_the_deficit_and_judges_new_samples_only(world: World)
 
 
 def test_a_red_batch_gets_one_attempt_a_run_until_they_are_used_up(world: World) -> None:
-    world.edit(batch={"max_attempts": 2})
+    world.edit(batch={"max_attempts": 2}, gates=ANY_SHARE)
     world.generator.refuses = True
 
     attempts = []
@@ -364,6 +365,23 @@ def test_a_red_batch_gets_one_attempt_a_run_until_they_are_used_up(world: World)
     assert attempts == [(1, 18), (2, 36), (2, 36), (2, 36)]
     assert world.rows("generations").height == 36
     assert not world.is_materialized("curated")
+
+
+def test_a_gate_that_more_attempts_cannot_cure_opens_none_until_the_recipe_changes(world: World) -> None:
+    world.generator.refuses = True
+
+    attempts = []
+    for _ in range(3):
+        assert not world.run().success
+        attempts.append((world.batch()["attempts"], world.paid))
+    because = next_attempt(world.lake, world.recipe, DAY).because
+    world.edit(gates={"acceptance_share": {"min": 0.0, "because": "Loosened on purpose."}})
+    world.generator.refuses = False
+
+    assert attempts == [(1, 18)] * 3
+    assert because == "curated failed at acceptance_share, which another attempt with the same recipe does not cure"
+    assert world.run().success
+    assert world.batch()["attempts"] == 2
 
 
 def test_a_crash_between_two_stages_costs_nothing_twice(world: World) -> None:

@@ -78,7 +78,7 @@ def used(number: int, dataset: str = "tiny") -> Change:
 
 def batch_row(**changes: Any) -> Change:
     row = BATCH | {"promised": 20, "max_attempts": 3, "attempts": 0, "open_attempt": None, "current_from": 0}
-    row |= {"fence": 1, "short_accepted_by": None, "opened_at": NOON}
+    row |= {"fence": 1, "short_accepted_by": None, "opened_at": NOON, "broken_attempts": 0}
     return Change("batches", TABLES["batches"].frame([row | changes]))
 
 

@@ -132,3 +132,17 @@ def test_a_paid_answer_nobody_can_read_is_on_disk_before_the_next_call_is_sent(t
         generate(generator_at(server.base_url, tmp_path, patience=SERIAL), calls(3))
 
     assert [failure.call_id for failure in seen[-1]] == [calls(1)[0].call_id]
+
+
+@pytest.mark.parametrize(("more", "is_outage"), [(2, False), (11, True)])
+def test_a_few_calls_that_fail_after_others_were_answered_are_no_outage(
+    tmp_path: Path, more: int, *, is_outage: bool
+) -> None:
+    """Or two prompts that break a server would keep an attempt open for ever."""
+    with FakeOpenAI(Fault("server_error", at=set(range(5, 200)))) as server:
+        generator = generator_at(server.base_url, tmp_path, patience=SERIAL)
+        generate(generator, calls(4))
+        found = generate(generator, calls(4 + more)[4:])
+
+    assert (found.stop is not None) == is_outage
+    assert outcomes(found.endings) == {Outcome.NOT_SENT if is_outage else Outcome.QUARANTINED: more}

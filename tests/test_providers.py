@@ -1,19 +1,26 @@
 """Providers by name: `providers.yaml`, who is dealt what, and what is refused before anybody is asked."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from resources.llm import make_generator
+from resources.llm import Router, make_generator
+from resources.llm.client import Remote
+from resources.llm.line import Line
+from resources.llm.provider import Address
 from synth_assets.assets.factory import dataset_assets
-from synth_assets.domain.planning import Plan, plan_attempt
+from synth_assets.domain.planning import Plan, plan_attempt, sampling_params
 from synth_assets.domain.ports import Price, Provider, Route, Routing
 from synth_assets.errors import UsageError
 from synth_assets.recipe import BrokenRecipe, Recipe, discover, load_recipe
 from synth_assets.recipe.providers import load_profiles
+from synth_assets.vocabulary import Outcome, QuarantineReason
+from tests.fakes.openai_server import FakeOpenAI, Fault
 from tests.fakes.recipes import CHATS, COMPLETIONS, write_recipe
+from tests.test_generator import CHAT, PATIENT, calls
 
 KEY = "sk-very-secret"
 PROVIDERS = """\
@@ -245,3 +252,44 @@ def test_what_is_generated_runs_in_the_pool_of_its_first_provider(tmp_path: Path
 
     assert pools["generated"] == "provider_far"
     assert {pool for stage, pool in pools.items() if stage != "generated"} == {None}
+
+
+# --- parameters a model does not take
+
+
+def test_a_refusal_that_names_a_parameter_costs_one_call_and_says_which_line_to_add(tmp_path: Path) -> None:
+    plain = replace(CHAT, name="near", model="small", model_id="small")
+    planned = [replace(call, asks=plain) for call in calls(6)]
+    with FakeOpenAI(Fault("old_parameter")) as server:
+        line = Line(Remote(Address(server.base_url, KEY)), replace(PATIENT, concurrency=1), parameters="models.{model}")
+        asked = {"dataset": "reviews", "batch": "b1", "spend_limit_usd": None, "progress": lambda _ended, _total: None}
+        refused = Router(Routing.to(plain), {"near": line}, home=tmp_path).generate(planned, **asked)
+        heard = len(server.requests)
+        newer = replace(plain, spelling=(("max_tokens", "max_completion_tokens"),), omits=frozenset({"seed"}))
+        again = [replace(call, asks=newer) for call in planned]
+        answered = Router(Routing.to(newer), {"near": line}, home=tmp_path).generate(again, **asked)
+
+    assert refused.stop is not None
+    assert (heard, refused.stop.reason) == (1, QuarantineReason.BAD_REQUEST)
+    assert "add `parameters: {max_tokens: max_completion_tokens}` to models.small" in refused.stop.fix
+    assert {ending.outcome for ending in answered.endings} == {Outcome.ANSWERED}
+    body = server.requests[-1].body
+    assert {"seed", "max_tokens"} & body.keys() == set()
+    assert body["max_completion_tokens"] == planned[0].params["max_tokens"]
+
+
+def test_a_profile_says_what_a_model_calls_a_parameter_and_what_it_does_not_take(tmp_path: Path) -> None:
+    settings = "small: {parameters: {max_tokens: max_completion_tokens}, omit: [temperature, seed]}"
+    recipe = recipe_with(tmp_path, {"model": "near/small"}, providers=PROVIDERS.replace("small: {}", settings))
+
+    [small] = routing_of(recipe, tmp_path).providers
+
+    assert dict(small.spelling) == {"max_tokens": "max_completion_tokens"}
+    assert small.omits == {"temperature", "seed"}
+    assert "temperature" not in sampling_params(recipe.model, small)
+    with pytest.raises(UsageError, match="omit"):
+        recipe_with(
+            tmp_path / "b",
+            {"model": "near/small"},
+            providers=PROVIDERS.replace("small: {}", "small: {omit: [max_tokens]}"),
+        )

@@ -10,7 +10,7 @@ import pytest
 from resources.lake import DuckLake, open_lake
 from synth_assets.domain.transactions import Change, Commit
 from synth_assets.errors import IntegrityError, UsageError
-from synth_assets.reports.funnel import funnel, known_datasets, status
+from synth_assets.reports.funnel import _stop, funnel, known_datasets, status
 from synth_assets.reports.lineage import of_model_run, of_prompt, of_sample, of_version
 from synth_assets.reports.nodes import Node
 from synth_assets.reports.releases import released_files, version_number, versions
@@ -329,3 +329,24 @@ def test_a_look_that_failed_later_takes_nothing_away_from_a_released_version(own
     own_lake.commit(Commit(DATASET, "later", "dataset_version", "", details, changes=[Change("stage_commits", failed)]))
 
     assert "samples.jsonl" in released_files(own_lake, own_lake.home / "releases", DATASET, 2)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "told"),
+    [
+        (["budget_spent", "answered"], "budget_spent"),
+        (["stopped", "stopped"], "interrupted"),
+        (["stopped", "quota_exhausted"], "quota_exhausted"),
+        ([], "interrupted"),
+    ],
+    ids=["out of money", "by a person", "a reason of its own goes first", "killed before it left a word"],
+)
+def test_an_open_attempt_says_why_it_stopped_and_not_which_gate_noticed(reasons: list[str], told: str) -> None:
+    rows = [
+        {"attempt": 1, "outcome": "answered" if each == "answered" else "not_sent", "reason": each} for each in reasons
+    ]
+    generations = pl.DataFrame(rows, schema={"attempt": pl.Int64, "outcome": pl.String, "reason": pl.String})
+
+    assert _stop({"open_attempt": 1, "tripped_attempt": None}, generations) == told
+    assert _stop({"open_attempt": 1, "tripped_attempt": 1}, generations) == "broken_prompt"
+    assert _stop({"open_attempt": None, "tripped_attempt": 1}, generations) is None

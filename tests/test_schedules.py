@@ -11,7 +11,7 @@ from dagster._utils.schedules import is_valid_cron_string
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensors.schedules import batch_due, batch_schedule, cron_of
+from sensors.schedules import batch_schedule, cron_of, current_batch
 from synth_assets.definitions import build_defs
 from synth_assets.errors import UsageError
 from synth_assets.recipe import Recipe, load_recipe
@@ -49,7 +49,7 @@ def at(text: str, zone: str = "UTC") -> datetime:
 def test_a_tick_means_the_batch_in_whose_period_it_falls(
     folder: Path, changes: dict[str, Any], tick: datetime, batch: str | None
 ) -> None:
-    assert batch_due(dataset(folder, **changes).model, tick) == batch
+    assert current_batch(dataset(folder, **changes).model, tick) == batch
 
 
 def test_a_batch_is_asked_for_once_however_often_its_schedule_ticks(tmp_path: Path) -> None:
@@ -153,4 +153,4 @@ def test_whatever_is_admitted_dagster_takes(cron: str) -> None:
 def test_the_clock_of_a_tick_is_the_ticks_own(folder: Path) -> None:
     past = datetime(2026, 11, 3, 6, tzinfo=UTC)
 
-    assert batch_due(dataset(folder).model, past) == "2026-11-03"
+    assert current_batch(dataset(folder).model, past) == "2026-11-03"

@@ -1,5 +1,6 @@
 """Every sensor acts when it should, says why it is silent, and does not act twice on the same state."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from synth_assets.definitions import build_defs
 from synth_assets.jobs import dataset_jobs
 from synth_assets.reports.unfinished import Case, unfinished
 from synth_assets.stages.inputs import register_templates
-from tests.fakes.recipes import FILES
+from tests.fakes.recipes import ANY_SHARE, FILES
 from tests.fakes.webhook import Webhook
 from tests.fakes.world import DAY, NEXT_DAY, World
 
@@ -32,6 +33,7 @@ SHORT = Case(
     is_open=False,
     refusal=None,
     is_unjudged=False,
+    is_tripped=False,
     is_busy=False,
     stops=0,
     is_silent=False,
@@ -50,7 +52,7 @@ def world(tmp_path: Path) -> World:
 def looked_at(world: World, maker: Any) -> dg.SensorResult:
     """Evaluate a sensor once, as the daemon would."""
     jobs = {job.name: job for job in dataset_jobs(world.recipe)}
-    return maker([world.recipe], jobs)(dg.build_sensor_context(resources={"lake": world.lake}))
+    return maker([world.recipe], jobs)(dg.build_sensor_context(resources={"lake": world.lake}, instance=world.instance))
 
 
 def asked(result: dg.SensorResult) -> list[tuple[str, str | None, str]]:
@@ -128,6 +130,7 @@ def test_judging_what_is_there_is_free_so_no_budget_holds_it_back() -> None:
 
 def test_a_batch_that_fell_short_is_topped_up_until_its_attempts_are_used_up(world: World) -> None:
     """No attempt can bring what is missing: every answer declines."""
+    world.edit(gates=ANY_SHARE)
     world.generator.refuses = True
     world.run()
     keys = []
@@ -164,6 +167,7 @@ def test_green_batches_and_an_empty_store_are_left_alone(world: World) -> None:
 
 
 def test_a_batch_somebody_works_on_is_left_alone(world: World) -> None:
+    world.edit(gates=ANY_SHARE)
     world.generator.refuses = True
     world.run()
     claims = Claims(world.lake, world.home)
@@ -210,7 +214,7 @@ def test_a_stopped_attempt_is_resumed_later_and_not_opened_anew(world: World) ->
 def test_a_spent_budget_is_silent_until_it_is_raised(world: World) -> None:
     world.generator.refuses = True
     world.run()
-    spent = float(world.rows("generations")["cost_usd"].sum())
+    spent = math.fsum(world.rows("generations")["cost_usd"])
     assert spent > 0
 
     world.edit(batch={"budget_usd": spent})

@@ -1,8 +1,8 @@
 """Kill the pipeline again and again, at random moments and at named points, and compare with a twin nobody killed.
 
 ``make torture KILLS=n SEED=s``. A round is a batch, a version and a model: `run`, `release`, `train`. Every step is
-killed several times with SIGKILL, started again each time, and let finish at last; then `synth audit verify` must find
-nothing. Named points are those of `tests.deadly`.
+killed several times, by SIGKILL, SIGINT or SIGTERM, started again each time, and let finish at last; then `synth
+audit verify` must find nothing. Named points are those of `tests.deadly`.
 """
 
 import argparse
@@ -44,6 +44,8 @@ SETTINGS: dict[str, Any] = {
     "files": {"test.jsonl": "".join(f"{json.dumps(row)}\n" for row in TEST)},
 }
 POLL_S = 0.01
+LONGEST_S = 60.0
+"""Longest wait for a process to end after a blow."""
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -146,14 +148,17 @@ def kill_once(home: Home, provider: ChatProvider, step: Step, aim: Aim) -> Kille
     process = start(home, step, aim)
     if isinstance(aim, Moment):
         await_moment(process, aim, Signs(home.path, provider))
-        process.kill()
+        process.send_signal(aim.blow)
+        process.wait(LONGEST_S)
     else:
         process.wait()
     on_the_wire = provider.in_flight
     _, said = process.communicate()
     if process.returncode == 0:
         return None
-    assert process.returncode == -signal.SIGKILL, said
+    is_polite = isinstance(aim, Moment) and aim.blow != signal.SIGKILL
+    assert is_polite or process.returncode == -signal.SIGKILL, said
+    assert not is_polite or "Traceback" not in said, said
     time.sleep(LATENCY_S)  # what the dead process had sent arrives
     requests = provider.call_ids
     durable = set(requests) & journaled(home)
@@ -247,6 +252,8 @@ def nothing_durable_is_paid_again(story: Story) -> None:
         assert not killed.durable & set(calls[killed.requests :]), killed.aim
         # What one death may cost: what was on the wire, and answers that waited for their group to be synced.
         assert len(killed.lost) <= CONCURRENCY + GROUP_RECORDS, killed.aim
+        # A polite blow costs nothing: what is on the wire is waited for.
+        assert not killed.lost or not isinstance(killed.aim, Moment) or killed.aim.blow == signal.SIGKILL, killed.aim
     assert story.paid_twice <= story.repeats <= sum(len(killed.lost) for killed in story.kills)
 
 

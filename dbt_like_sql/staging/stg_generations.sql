@@ -6,7 +6,7 @@
 --   dataset, batch, request_id, generation_id, outcome: as in generations
 --   prompt_name, prompt_version: as in requests
 --   model, input_tokens, output_tokens, cost_usd, generated_at: as in generations
---   is_cost_unknown yes/no: Whether it was sent and has no cost.
+--   is_cost_unknown yes/no: Whether it was sent, though perhaps not waited for, and has no cost.
 --   is_tokens_unknown yes/no: Whether it was answered and lacks a token count.
 
 select
@@ -22,7 +22,8 @@ select
     generations.output_tokens,
     generations.cost_usd,
     generations.generated_at,
-    generations.outcome <> 'not_sent' and generations.cost_usd is null as is_cost_unknown,
+    (generations.outcome <> 'not_sent' or generations.lost_calls > 0)
+    and generations.cost_usd is null as is_cost_unknown,
     generations.generated_at is not null
     and (generations.input_tokens is null or generations.output_tokens is null) as is_tokens_unknown
 from {{ source('generations') }} as generations

@@ -12,8 +12,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-import orjson
-
+from resources.llm.bodies import NoDocumentError, document_of, error_in, parts_of, refused_parameter, words_of
 from synth_assets.domain.ports import Answer, Ending, Mode
 from synth_assets.domain.thoughts import part
 from synth_assets.vocabulary import Outcome, QuarantineReason
@@ -29,6 +28,8 @@ WORD = re.compile(r"[A-Za-z_]{1,40}")
 
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 FILTER_CODES = frozenset({"content_filter", "content_policy_violation"})
+CALLED = ("tool_calls", "function_call")
+"""Finish reasons of a model that calls a tool instead of answering; nobody offered it one."""
 PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT)
 
 
@@ -88,6 +89,7 @@ class Fault:
         is_sent: False when the request never left, so nothing can have been paid.
         is_paid: whether the provider answered, so that the call is paid although its answer is of no use.
         wait_s: what the provider asked for before the next try, in seconds.
+        parameter: the one parameter of ours that it does not take.
     """
 
     reason: QuarantineReason
@@ -96,6 +98,7 @@ class Fault:
     is_sent: bool = True
     is_paid: bool = False
     wait_s: float | None = None
+    parameter: str | None = None
 
 
 UNREADABLE = Fault(QuarantineReason.MALFORMED_ANSWER, is_paid=True)
@@ -104,12 +107,17 @@ UNREADABLE = Fault(QuarantineReason.MALFORMED_ANSWER, is_paid=True)
 
 def meaning(reply: Reply, mode: Mode, *, now: datetime) -> Choice | Fault:
     """Return the paid choice of a reply, or the fault it stands for."""
-    if reply.status == HTTPStatus.OK:
-        try:
-            return read_choice(reply.body, mode)
-        except MalformedAnswerError:
-            return UNREADABLE
-    return _fault(reply, now)
+    if reply.status != HTTPStatus.OK:
+        return _fault(reply, error_codes(reply.body), now)
+    try:
+        document = document_of(reply.body)
+        error = error_in(document)
+        if error is not None:  # it decides as if its status were that of the reply
+            status, codes = error
+            return _fault(Reply(status, reply.headers, reply.body), codes, now)
+        return choice_of(document, mode)
+    except (MalformedAnswerError, NoDocumentError):
+        return UNREADABLE
 
 
 def answer_of(choice: Choice, call_id: str, *, tries: int, latency_s: float, at: datetime) -> Answer:
@@ -146,11 +154,12 @@ def _flaw(answer: Answer) -> QuarantineReason | None:
         return QuarantineReason.TRUNCATED
     if answer.text.strip():
         return None
+    if answer.finish_reason in CALLED:
+        return QuarantineReason.TOOL_CALL
     return QuarantineReason.THOUGHTS_ONLY if answer.reasoning.strip() else QuarantineReason.EMPTY_ANSWER
 
 
-def _fault(reply: Reply, now: datetime) -> Fault:
-    codes = error_codes(reply.body)
+def _fault(reply: Reply, codes: frozenset[str], now: datetime) -> Fault:
     if reply.status == HTTPStatus.PAYMENT_REQUIRED or codes & QUOTA_CODES:
         return Fault(QuarantineReason.QUOTA_EXHAUSTED, is_stop=True)
     if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and not codes & FILTER_CODES:
@@ -160,7 +169,8 @@ def _fault(reply: Reply, now: datetime) -> Fault:
     reason = _reason(reply.status, codes)
     if reason in (QuarantineReason.RATE_LIMITED, QuarantineReason.SERVER_ERROR):
         return Fault(reason, is_passing=True, wait_s=retry_after(reply.headers, now=now))
-    return Fault(reason)
+    parameter = refused_parameter(reply.body) if reason == QuarantineReason.BAD_REQUEST else None
+    return Fault(reason, is_stop=parameter is not None, parameter=parameter)
 
 
 def _reason(status: int, codes: frozenset[str]) -> QuarantineReason:
@@ -181,40 +191,44 @@ def read_choice(body: bytes, mode: Mode) -> Choice:
         MalformedAnswerError: the body is not UTF-8 JSON of that shape, or its text holds NUL or lone surrogates.
     """
     try:
-        document = orjson.loads(body)  # refuses bad UTF-8, lone surrogates, NaN and deep nesting
-    except orjson.JSONDecodeError as error:
-        raise MalformedAnswerError("no JSON") from error
-    choices = _as(list, _as(dict, document).get("choices"))
+        return choice_of(document_of(body), mode)
+    except NoDocumentError:
+        raise MalformedAnswerError("no JSON") from None
+
+
+def choice_of(document: Mapping[str, Any], mode: Mode) -> Choice:
+    """Read the first choice of a reply; see `read_choice`."""
+    choices = _as(list, document.get("choices"))
     if not choices:
         raise MalformedAnswerError("no choices")
     choice = _as(dict, choices[0])
     message = choice if mode == "completion" else _as(dict, choice.get("message"))
     refusal = _text(message.get("refusal"))
-    parted = part(_text(message.get("text" if mode == "completion" else "content")))
+    content = message.get("text" if mode == "completion" else "content")
+    parts = parts_of(content)
+    parted = part(_text(content if parts is None else parts[0]))
+    thoughts = _thought(parts[1]) if parts is not None else ""
+    told = (message.get("reasoning_content"), message.get("reasoning"))
     usage = document.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     return Choice(
         text=parted.answer,
         refusal=bool(refusal),
-        finish_reason=_word(choice.get("finish_reason")),
+        finish_reason=CALLED[0] if message.get("tool_calls") else _word(choice.get("finish_reason")),
         model=_name(document.get("model")),
         input_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
         mean_logprob=_mean_logprob(choice.get("logprobs")),
-        reasoning=_thought(message.get("reasoning_content")) or _thought(message.get("reasoning")) or parted.thoughts,
+        reasoning=next(filter(None, [*map(_thought, told), thoughts, parted.thoughts]), ""),
     )
 
 
 def error_codes(body: bytes) -> frozenset[str]:
     """Return ``code`` and ``type`` of an error body, empty if it says none; compared with known words only."""
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return words_of(document_of(body).get("error"))
+    except NoDocumentError:
         return frozenset()
-    error = document.get("error") if isinstance(document, dict) else None
-    if not isinstance(error, dict):
-        return frozenset()
-    return frozenset(word for word in (error.get("code"), error.get("type")) if isinstance(word, str))
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:

@@ -18,7 +18,7 @@ from resources.journal import Failure, Journal
 from resources.llm.answers import UNREADABLE, Choice, Fault, Reply, answer_of, ending_of, meaning
 from resources.llm.ledger import Ledger
 from resources.llm.limits import STOPS, Purse, Row
-from resources.llm.line import Line, named
+from resources.llm.line import Line, named, without
 from resources.llm.provider import Address
 from resources.llm.submissions import Submission, Submissions
 from synth_assets.domain.ports import Ending, Provider, Stop
@@ -59,7 +59,8 @@ class BulkRun:
         line: Line,
     ) -> None:
         self._ledger, self._journal, self._submissions = ledger, journal, submissions
-        self._provider, self._endpoint, self._patience = provider, line.endpoint, line.patience
+        self._provider, self._line = provider, line
+        self._endpoint, self._patience = line.endpoint, line.patience
         self._rows = {row.call.call_id: row for row in ledger.open_rows}
         self._first_poll_s = line.poll_s or FIRST_POLL_S
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -131,12 +132,13 @@ class BulkRun:
         if submission.remote_id is None:
             submission = await self._hand_over(client, submission)
         held = [self._rows[each].call for each in submission.call_ids if each in self._rows]
+        handed_over = frozenset(submission.call_ids)
         batch = await self._finished(client, str(submission.remote_id))
         if batch is None:
             return
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
             async for line in _lines(client, file):
-                await self._take(line, submission, purse)
+                await self._take(line, submission, handed_over, purse)
         self._after(str(batch.status), submission)
         self._submissions.close(submission)
         for call in held:
@@ -173,10 +175,10 @@ class BulkRun:
             except TimeoutError:
                 wait_s = min(LAST_POLL_S, 2 * wait_s)
 
-    async def _take(self, line: bytes, submission: Submission, purse: Purse) -> None:
+    async def _take(self, line: bytes, submission: Submission, handed_over: frozenset[str], purse: Purse) -> None:
         """Journal what one line of a result says, and end its row; a call that nobody waits for is kept too."""
         call_id, found = _result(line, self._provider)
-        if call_id not in submission.call_ids or self._journal.get(call_id) is not None:
+        if call_id not in handed_over or self._journal.get(call_id) is not None:
             return  # a line that is ours ends its row once, however often it comes
         row = self._rows.get(call_id)
         if row is not None:
@@ -197,7 +199,10 @@ class BulkRun:
             purse.pay_unread(row.call)
             await self._journal.append(row.call.request_id, Failure(row.call.call_id, fault.reason, row.tries))
         if fault.is_stop:
-            self.stop = self.stop or Stop(fault.reason, self.where, STOPS[fault.reason])
+            fix = STOPS.get(fault.reason, STOPS[QuarantineReason.STOPPED])
+            if fault.parameter is not None:
+                fix = without(fault.parameter, self._line, row.call.asks or self._provider)
+            self.stop = self.stop or Stop(fault.reason, self.where, fix)
         elif not fault.is_passing or row.tries >= self._patience.max_tries:
             call = row.call
             self._end(row, Ending(call.request_id, call.call_id, Outcome.QUARANTINED, fault.reason, None, row.tries))

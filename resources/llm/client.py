@@ -141,6 +141,7 @@ def _profiled(profile: Profile, settings: Settings, environ: Mapping[str, str]) 
         Rate(endpoint.requests_per_minute, endpoint.tokens_per_minute),
         poll_s=poll_s,
         key=endpoint.key if endpoint.key and address.api_key == providers.NO_KEY else "",
+        parameters=f"providers.{profile.provider}.models.{{model}} in {FILE}",
         prices=f"providers.{profile.provider}.models.{{model}}.prices to {FILE}",
         advice=providers.advice(profile),
     )

@@ -8,10 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 
+INTERRUPTS = 2
+"""The first lets what is on the wire end, the second abandons it."""
+
 
 @contextmanager
 def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into a stop and give the second to whoever handled it before.
+    """Turn the first two SIGINT or SIGTERM into calls of ``interrupt``; the next has its usual effect.
 
     Signals reach the main thread only; elsewhere this does nothing.
     """
@@ -20,12 +23,17 @@ def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
+    left = INTERRUPTS
+
     def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        restore()
+        nonlocal left
+        left -= 1
+        if not left:
+            restore()
         interrupt()
 
     for number in before:

@@ -23,21 +23,40 @@ OUTAGE = {
 """Faults that may be the provider's alone; the same call may fare better another day."""
 
 
+BAD_LUCK = 10
+"""Calls that fail one and all and are no outage, if others were answered shortly before: it may be their prompts."""
+
+
 class Ledger:
     """The endings of a plan as they come in, whatever their order.
 
     Attributes:
         open_rows: what the journal knows nothing of.
         known: what it knows.
+        lost: tries of earlier runs that were abandoned.
     """
 
-    def __init__(self, calls: Sequence[Call], journal: Journal, progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, calls: Sequence[Call], journal: Journal, progress: Callable[[int, int], None], *, has_answered: bool
+    ) -> None:
+        """Read what the journal knows.
+
+        Args:
+            calls: of the plan.
+            journal: of their batch.
+            progress: called with (ended, total) now and then.
+            has_answered: whether the provider answered calls before these in this run.
+        """
+        self._bad_luck = BAD_LUCK if has_answered else 1
         self._calls, self._journal, self._progress = calls, journal, progress
         self._found: list[Ending | None] = [None] * len(calls)
         self._ended, self._told_at = 0, float("-inf")
         self.open_rows: list[Row] = []
         self.known: list[tuple[Row, Record]] = []
+        self.lost: list[tuple[Row, int]] = []
         for row in rows_of(calls):
+            if row.call.call_id in journal.lost:
+                self.lost.append((row, journal.lost[row.call.call_id]))
             record = journal.get(row.call.call_id)
             if record is None:
                 self.open_rows.append(row)
@@ -103,12 +122,15 @@ class Ledger:
         for place in row.places:
             asked = self._calls[place].request_id
             self._found[place] = ending if asked == ending.request_id else replace(ending, request_id=asked)
+        lost = self._journal.lost.get(row.call.call_id, 0)
+        if lost:  # it was one try, whoever shares the call
+            self._found[row.places[0]] = replace(ending, request_id=self._calls[row.places[0]].request_id, lost=lost)
 
     def _is_outage(self, failed: Sequence[Row]) -> bool:
         """Whether several calls failed, none was answered, and each failure may be the provider's alone."""
         ended = sum(ending is not None for ending in self._found)
         is_all = ended == sum(len(row.places) for row in failed)
-        return is_all and len(failed) > 1 and all(self._reason(row) in OUTAGE for row in failed)
+        return is_all and len(failed) > self._bad_luck and all(self._reason(row) in OUTAGE for row in failed)
 
     def _reason(self, row: Row) -> QuarantineReason | None:
         """Return why a row has no answer, None if it has one or has not ended."""
@@ -134,4 +156,5 @@ def _ending(row: Row, record: Record) -> Ending:
 
 def _not_sent(row: Row, stop: Stop | None) -> Ending:
     reason = stop.reason if stop else QuarantineReason.STOPPED
-    return Ending(row.call.request_id, row.call.call_id, Outcome.NOT_SENT, reason, None, row.tries)
+    tries = row.tries - row.lost  # those are counted apart
+    return Ending(row.call.request_id, row.call.call_id, Outcome.NOT_SENT, reason, None, tries)

@@ -11,6 +11,9 @@ from resources.llm.rates import Rate
 from synth_assets.domain.ports import Provider
 from synth_assets.vocabulary import QuarantineReason
 
+LONGEST = "max_tokens"
+"""The one parameter that newer models take under another name; without it nothing bounds an answer's cost."""
+
 
 class Endpoint(Protocol):
     """Where a provider is to be found."""
@@ -35,6 +38,7 @@ class Line:
         poll_s: first wait for a file of calls, in seconds; None sends calls one by one instead.
         key: environment variable that should hold its key but is not set; empty if nothing is missing.
         prices: where a price of ``{model}`` belongs.
+        parameters: where it is said which parameters ``{model}`` takes.
         advice: what a person does after a stop of it, where that is not what `limits.STOPS` says.
     """
 
@@ -45,7 +49,15 @@ class Line:
     poll_s: float | None = None
     key: str = ""
     prices: str = "generator.prices.{model} to the recipe"
+    parameters: str = "a profile of this endpoint in providers.yaml, at its model"
     advice: Mapping[QuarantineReason, str] = field(default_factory=dict)
+
+
+def without(parameter: str, line: Line, provider: Provider) -> str:
+    """Return what a person does about a parameter that a model does not take."""
+    added = "parameters: {max_tokens: max_completion_tokens}" if parameter == LONGEST else f"omit: [{parameter}]"
+    place = line.parameters.format(model=provider.model)
+    return f"it does not take `{parameter}`: add `{added}` to {place}, then run the same command again"
 
 
 def named(provider: Provider) -> str:

@@ -115,6 +115,8 @@ def profiled(profile: Profile, settings: Settings, environ: Mapping[str, str]) -
         takes_llama_params=False,
         price=_price(settings.prices.get(name) or profile.settings.prices),
         takes_schema=profile.settings.json_schema,
+        spelling=tuple(sorted(profile.settings.parameters.items())),
+        omits=frozenset(profile.settings.omit),
     )
     key = _read(environ, profile.endpoint.key) if profile.endpoint.key else ""
     return provider, Address(profile.endpoint.base_url, key or NO_KEY)

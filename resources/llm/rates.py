@@ -6,7 +6,7 @@ faster is found and kept by `pace`.
 
 import math
 
-from resources.llm.limits import most_tokens
+from synth_assets.domain.costs import most_tokens
 from synth_assets.domain.ports import Answer, Call
 
 LATE_S = 1.0

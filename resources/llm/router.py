@@ -41,6 +41,7 @@ class Router:
         self._routing = routing
         self._lines = lines
         self._home = home
+        self._answered: set[str] = set()
 
     @property
     def routing(self) -> Routing:
@@ -58,8 +59,9 @@ class Router:
     ) -> Endings:
         """End every call: from the journal if it was paid before, over the network otherwise.
 
-        Provider faults never raise: they become endings or a `Stop`. A first SIGINT or SIGTERM is a stop as well; a
-        second one has its usual effect.
+        Provider faults never raise: they become endings or a `Stop`. A first SIGINT or SIGTERM is a stop as well, after
+        which calls on the wire are waited for, at most ``Patience.grace_s``; a second one abandons them; a third one
+        has its usual effect.
 
         Args:
             calls: what to send, in plan order.
@@ -75,14 +77,22 @@ class Router:
         self.rehearse(calls, dataset=dataset, batch=batch)
         journal = Journal.open(self._home, dataset, batch, {call.call_id for call in calls})
         work = _Work(
-            calls, journal, Submissions(self._home, dataset, batch), self._routing, self._lines, progress=progress
+            calls,
+            journal,
+            Submissions(self._home, dataset, batch),
+            self._routing,
+            self._lines,
+            progress=progress,
+            answered=self._answered,
         )
         try:
             work.do(spend_limit_usd)
         finally:  # what was noted is on disk before anybody else is asked
             journal.close()
             self.close()
-        return work.endings()
+        endings = work.endings()
+        self._answered |= work.answered(endings)
+        return endings
 
     def rehearse(self, calls: Sequence[Call], *, dataset: str, batch: str) -> None:
         """See to it that a replay can end every call; anything else can, so nothing is looked at.
@@ -116,6 +126,7 @@ class _Work:
         lines: Mapping[str, Line],
         *,
         progress: Progress,
+        answered: set[str],
     ) -> None:
         self._total, self._routing, self._lines, self._progress = len(calls), routing, lines, progress
         self._ended: Counter[str] = Counter()
@@ -127,7 +138,12 @@ class _Work:
             by_name.setdefault(self._provider(call).name, []).append(place)
         self._places = by_name
         self._ledgers = {
-            name: Ledger([calls[place] for place in places], journal, partial(self._tell, name))
+            name: Ledger(
+                [calls[place] for place in places],
+                journal,
+                partial(self._tell, name),
+                has_answered=name in answered,
+            )
             for name, places in by_name.items()
         }
         for name, ledger in self._ledgers.items():
@@ -166,10 +182,19 @@ class _Work:
         endings = [ending for ending in found if ending is not None]
         return Endings(endings, next(iter(stops), None), sum(run.paid_now for run in self._runs.values()))
 
+    def answered(self, endings: Endings) -> set[str]:
+        """Return the providers that answered one of the calls, now or before."""
+        return {
+            name
+            for name, places in self._places.items()
+            if any(endings.endings[place].answer is not None for place in places)
+        }
+
     async def _send(self, spend_limit_usd: float | None) -> None:
         purse = Purse(spend_limit_usd, self._routing.routes[0].provider)
         for ledger in self._ledgers.values():
             purse.pay_known(ledger.known)
+            purse.pay_lost(ledger.lost)
         runs = [self._runs[name] for name, ledger in self._ledgers.items() if ledger.open_rows]
         tasks = [asyncio.create_task(run.work(purse)) for run in runs]
         self._is_sending = True

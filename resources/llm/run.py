@@ -38,12 +38,17 @@ class Run:
         self._schedule: Schedule | None = None
         self._wire: Wire | None = None
         self._mending = asyncio.Lock()
+        self._interrupts = 0
         self.stop: Stop | None = None
         self.paid_now = 0
 
     def interrupt(self) -> None:
-        """Ask the run to stop now; may be called from a signal handler or another thread."""
+        """Ask the run to send nothing more, and the second time to abandon what is on the wire.
+
+        May be called from a signal handler or another thread.
+        """
         self.stop = self.stop or self._stop(QuarantineReason.STOPPED, STOPS[QuarantineReason.STOPPED])
+        self._interrupts += 1
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._pass_on_interrupt)
 
@@ -109,8 +114,12 @@ class Run:
             self.interrupt()
 
     def _pass_on_interrupt(self) -> None:
-        if self._schedule is not None and self.stop is not None:
+        if self._schedule is None or self.stop is None:
+            return
+        if self._interrupts > 1:
             self._schedule.interrupt(self.stop)
+        else:
+            self._schedule.drain(self.stop)
 
     @property
     def where(self) -> str:

@@ -21,10 +21,11 @@ from typing import Protocol
 from resources.journal import Failure, Journal
 from resources.llm.answers import Choice, Fault, answer_of, ending_of
 from resources.llm.limits import STOPS, Purse, Row
-from resources.llm.line import Line
+from resources.llm.line import Line, without
+from resources.progress import ENDING, announce
 from synth_assets.domain.ports import Call, Ending, Stop
 from synth_assets.errors import StoppedError
-from synth_assets.vocabulary import Outcome, QuarantineReason
+from synth_assets.vocabulary import MAY_BE_PAID, Outcome, QuarantineReason
 
 MAX_BACKOFF_S = 60.0
 
@@ -69,7 +70,7 @@ class Schedule:
         purse: Purse,
         ended: Callable[[Row, Ending], None],
     ) -> None:
-        self._fresh = deque(rows)
+        self._fresh, self._line = deque(rows), line
         self._waiting: list[tuple[float, int, Row]] = []
         self._sender, self._journal, self._purse = sender, journal, purse
         self._patience, self._rate, self._pace, self._ended = line.patience, line.rate, line.pace, ended
@@ -107,6 +108,21 @@ class Schedule:
         self.halt(stop)
         for task in self._on_wire:
             task.cancel()
+
+    def drain(self, stop: Stop) -> None:
+        """Send nothing more, and wait for what is on the wire, but not for ever."""
+        self.halt(stop)
+        self._count_down(stop, time.monotonic() + self._patience.grace_s)
+
+    def _count_down(self, stop: Stop, end: float) -> None:
+        """Say every second how much of the grace is left."""
+        left_s = end - time.monotonic()
+        if left_s <= 0:
+            self.interrupt(stop)
+        elif self._on_wire:
+            grace_s = math.ceil(self._patience.grace_s)
+            announce(ENDING, grace_s - math.ceil(left_s), grace_s)
+            asyncio.get_running_loop().call_later(min(1.0, left_s), self._count_down, stop, end)
 
     def halt(self, stop: Stop) -> None:
         """Send nothing more; tries on the wire are waited for, because they may be paid."""
@@ -185,6 +201,11 @@ class Schedule:
                 found = await self._sender.send(row.call)
         except TimeoutError:
             found = Fault(QuarantineReason.DEADLINE_EXCEEDED)
+        except asyncio.CancelledError:
+            row.lost += 1
+            self._purse.pay_unread(row.call)
+            self._journal.lose(row.call.request_id, row.call.call_id)
+            raise
         except StoppedError as error:
             self.halt(Stop(QuarantineReason.UNREACHABLE, error.where, error.fix))
             return
@@ -221,7 +242,10 @@ class Schedule:
         now = time.monotonic()
         if fault.reason not in (QuarantineReason.CONNECTION_FAILED, QuarantineReason.DEADLINE_EXCEEDED):
             self._heard_at = now
-        if fault.is_stop:
+        if fault.parameter is not None and row.call.asks is not None:
+            fix = without(fault.parameter, self._line, row.call.asks)
+            self.halt(Stop(fault.reason, self._sender.where, fix))
+        elif fault.is_stop:
             self._halt_for(fault.reason)
         if fault.reason == QuarantineReason.RATE_LIMITED and self._pace.refused(number, now, fault.wait_s or 0.0):
             self._excuse(row, fault, now)
@@ -253,6 +277,8 @@ class Schedule:
             self._halt_for(QuarantineReason.UNREACHABLE)
             return
         call = row.call
+        if fault.reason in MAY_BE_PAID and fault.is_sent and not fault.is_paid:
+            self._purse.pay_unread(call)
         self._ended(row, Ending(call.request_id, call.call_id, Outcome.QUARANTINED, fault.reason, None, row.tries))
 
     def _wait_s(self, row: Row, fault: Fault) -> float:

@@ -24,9 +24,8 @@ LLAMA_ONLY = frozenset({"min_p", "top_k", "cache_prompt", "n_probs", "id_slot"})
 
 def body_of(call: Call, provider: Provider) -> bytes:
     """Return the JSON body of a call; equal calls have equal bytes."""
-    params = {
-        name: value for name, value in call.params.items() if provider.takes_llama_params or name not in LLAMA_ONLY
-    }
+    is_taken = provider.takes_llama_params
+    params = {name: value for name, value in call.params.items() if is_taken or name not in LLAMA_ONLY}
     is_chat = provider.mode == "chat"
     body: dict[str, Any] = {
         **params,
@@ -44,7 +43,9 @@ def body_of(call: Call, provider: Provider) -> bytes:
         }
     elif call.schema is not None:
         body["json_schema"] = call.schema
-    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    spelling = dict(provider.spelling)
+    sent = {spelling.get(name, name): value for name, value in body.items() if name not in provider.omits}
+    return orjson.dumps(sent, option=orjson.OPT_SORT_KEYS)
 
 
 class _Client(openai.AsyncOpenAI):

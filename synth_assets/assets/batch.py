@@ -15,8 +15,9 @@ from resources.lake import DuckLake
 from resources.progress import announce
 from resources.seed_files import add_seeds
 from resources.wiring import Generators, RealDataReader
-from synth_assets.assets.partitions import batches_of, key_of
+from synth_assets.assets.partitions import batches_of, key_of, refuse_future
 from synth_assets.assets.report import check_specs, clearly, column_schema, metadata_of, preview, report, report_batch
+from synth_assets.checks.evidence import proven_batch
 from synth_assets.domain.ingestion import Origin
 from synth_assets.domain.ports import Embedder
 from synth_assets.recipe.loader import Recipe
@@ -51,6 +52,7 @@ class PlanConfig(dg.Config):
 
     regenerate: bool = Field(default=False, description="Generate anew; the old samples are superseded.")
     accept: int = Field(default=0, ge=0, description="Another promise than the batch has; 0 keeps it.")
+    anyway: bool = Field(default=False, description="Go on although hardly any first answer could be used.")
     ingest: IngestConfig | None = Field(default=None, description="Take in samples that were made elsewhere.")
 
 
@@ -62,8 +64,9 @@ def now() -> datetime:
 def work_on(recipe: Recipe, context: dg.AssetExecutionContext, lake: DuckLake, claims: Claims) -> Work:
     """Claim the run's batch and return its bench, under the promise the batch was opened with."""
     batch = context.partition_key
+    refuse_future(recipe.model, batch, now())
     claim = claims.hold(recipe.model, batch)
-    promised = lake.read("batches", dataset=recipe.dataset, batch=batch)["promised"][0]
+    promised = proven_batch(lake, recipe.dataset, batch)["promised"]
     return Work(recipe.promising(promised), batch, lake, claim, context.run.run_id, now)
 
 
@@ -175,9 +178,8 @@ def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
             finished = ingestion.plan(work, read_drop(Path(asked.file), origin))
         else:
             with generators.open(recipe) as generator:
-                finished = generation.plan(
-                    work, generator.routing, regenerate=config.regenerate, promise=config.accept or None
-                )
+                wish = generation.Wish(config.regenerate, config.accept or None, config.anyway)
+                finished = generation.plan(work, generator.routing, wish)
         rows = lake.read("requests", **work.here).sort("attempt", "ordinal")
         yield from report(
             finished, rows=rows, columns=["attempt", "ordinal", "request_id", "label", "axes", "prompt_name"]

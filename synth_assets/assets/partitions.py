@@ -1,9 +1,10 @@
 """Names and partitions of a dataset: keys of assets, names of jobs, batches in time, versions by number."""
 
-from datetime import date
+from datetime import date, datetime
 
 import dagster as dg
 
+from synth_assets.errors import UsageError
 from synth_assets.recipe.model import HOURLY_KEY, RecipeModel
 
 
@@ -48,6 +49,29 @@ def batches_of(model: RecipeModel) -> dg.TimeWindowPartitionsDefinition:
     return dg.WeeklyPartitionsDefinition(
         start_date=model.start, timezone=model.timezone, end_offset=1, day_offset=weekday
     )
+
+
+def current_batch(model: RecipeModel, at: datetime) -> str | None:
+    """Return the batch whose period contains a moment; None before the first."""
+    partitions = batches_of(model)
+    with dg.partition_loading_context(effective_dt=at):
+        last = partitions.get_last_partition_key()
+    # On the eve of the first period Dagster already offers it, for the sake of the current one being offered.
+    return last if last and partitions.start_time_for_partition_key(last) <= at else None
+
+
+def refuse_future(model: RecipeModel, batch: str, at: datetime) -> None:
+    """Refuse a batch whose period has not begun.
+
+    Raises:
+        UsageError: nothing was recorded and nobody asked.
+    """
+    if current_batch(model, at) is None:
+        raise UsageError(
+            f"{model.dataset} starts at {model.start}, which is in the future",
+            where=f"{model.dataset}, partition {batch}",
+            fix="set an earlier `start` in recipe.yaml, or wait until then",
+        )
 
 
 def versions_of(model: RecipeModel) -> dg.DynamicPartitionsDefinition:

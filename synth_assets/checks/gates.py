@@ -12,7 +12,7 @@ import polars as pl
 from synth_assets.checks.evidence import Evidence
 from synth_assets.checks.verdict import Verdict, asked, judged
 from synth_assets.domain.comparison import accepted_values
-from synth_assets.domain.drafting import MAY_HAVE_COST
+from synth_assets.domain.drafting import COUNTS_USD, MAY_HAVE_COST
 from synth_assets.domain.drift import distances
 from synth_assets.domain.duplicates import duplicate_groups
 from synth_assets.domain.ingestion import unknown_provenance
@@ -41,6 +41,7 @@ class Gate:
         reads_other_batches: its verdict depends on what other batches held at that time, so it cannot be derived again.
         is_rate: it compares what came out with what was planned, so ingested samples are only measured by it.
         rule: the threshold a recipe has for it; none where it has none.
+        is_cured_by_more: whether another attempt may cure it, with the prompts and rules as they are.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Gate:
     reads_other_batches: bool = False
     is_rate: bool = False
     rule: Callable[[RecipeModel], Rule | None] | None = None
+    is_cured_by_more: bool = False
 
 
 def within(rule: Rule) -> list[pa.Check]:
@@ -169,13 +171,13 @@ def answered_share(evidence: Evidence) -> Verdict:
 
 
 def within_budget(evidence: Evidence) -> Verdict:
-    """The batch cost no more than its budget; without a budget this only reports."""
+    """The batch cost no more than its budget, unknown costs at their most; without a budget this only reports."""
     limit = evidence.model.batch.budget_usd
-    costs = evidence.generations.filter(MAY_HAVE_COST)["cost_usd"]
-    unpriced = costs.null_count()
-    spent = float(costs.sum() or 0.0)
-    facts = {"spent_usd": spent, "unpriced_calls": unpriced, "budget_usd": limit}
-    frame = pl.DataFrame({"measure": ["spent_usd"], "spent_usd": [spent]})
+    rows = evidence.generations.filter(MAY_HAVE_COST)
+    spent, most = math.fsum(rows["cost_usd"].drop_nulls()), math.fsum(rows.select(COUNTS_USD).to_series())
+    facts = {"spent_usd": spent, "spent_at_most_usd": most, "unpriced_calls": rows["cost_usd"].null_count()}
+    facts["budget_usd"] = limit
+    frame = pl.DataFrame({"measure": ["spent_usd"], "spent_usd": [most]})
     checks = [] if limit is None else [pa.Check.le(limit)]
     return judged(
         "budget",
@@ -386,7 +388,13 @@ GATES: dict[Stage, tuple[Gate, ...]] = {
         _gate("provenance_complete", provenance_complete),
         _gate("provenance_known", provenance_is_known, rule=lambda model: model.gates.unknown_provenance),
         _gate("first_sum", every_request_has_one_outcome),
-        _gate("answered_share", answered_share, is_rate=True, rule=lambda model: model.gates.answered_share),
+        _gate(
+            "answered_share",
+            answered_share,
+            is_rate=True,
+            is_cured_by_more=True,
+            rule=lambda model: model.gates.answered_share,
+        ),
         _gate("budget", within_budget),
     ),
     Stage.SCORED: (_gate("contract", scored_contract), _gate("every_sample_is_assessed", every_sample_is_assessed)),
@@ -394,8 +402,14 @@ GATES: dict[Stage, tuple[Gate, ...]] = {
         _gate("contract", curated_contract),
         _gate("second_sum", every_sample_has_one_decision),
         _gate("acceptance_share", acceptance_share, is_rate=True, rule=lambda model: model.gates.acceptance_share),
-        _gate("minimum_count", promise_is_kept),
-        _gate("label_balance", labels_are_balanced, is_rate=True, rule=lambda model: model.gates.label_deviation),
+        _gate("minimum_count", promise_is_kept, is_cured_by_more=True),
+        _gate(
+            "label_balance",
+            labels_are_balanced,
+            is_rate=True,
+            is_cured_by_more=True,
+            rule=lambda model: model.gates.label_deviation,
+        ),
         _gate("drift", distributions_are_stable, reads_other_batches=True, rule=lambda model: model.gates.drift),
     ),
     Stage.TRAINING_READY: (

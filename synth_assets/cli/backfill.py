@@ -12,6 +12,7 @@ from synth_assets.domain.standing import standing
 from synth_assets.errors import RefusedError, SynthError, UsageError
 from synth_assets.recipe import Recipe
 from synth_assets.reports.unfinished import unfinished
+from synth_assets.stages.generation import Wish
 
 
 @click.command()
@@ -46,7 +47,7 @@ def backfill(*, dataset: str, first: str, last: str | None, is_json: bool) -> No
 
 def _tried(project: Project, recipe: Recipe, batch: str, *, is_quiet: bool) -> SynthError | None:
     try:
-        return run_batch(project, recipe, batch, accept=None, regenerate=False, is_quiet=is_quiet)
+        return run_batch(project, recipe, batch, Wish(), is_quiet=is_quiet)
     except RefusedError as error:
         return error
 

@@ -1,12 +1,13 @@
 """`synth run`, `synth plan` and `synth accept-short`: everything about one batch."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 import dagster as dg
 
 from resources.claims import Claims
-from synth_assets.assets.partitions import batch_job, batches_of
+from synth_assets.assets.partitions import batch_job, batches_of, current_batch
 from synth_assets.checks.calendar import refuse_moved
 from synth_assets.checks.promises import short
 from synth_assets.checks.proof import standing_of
@@ -15,12 +16,15 @@ from synth_assets.cli.output import as_json, counted, print_json, print_table, s
 from synth_assets.cli.preview import show_preview
 from synth_assets.cli.progress import ProgressBar
 from synth_assets.cli.project import Project
+from synth_assets.domain.breaker import USELESS
 from synth_assets.domain.standing import PROMISE_KEPT, accepted_by_label
 from synth_assets.domain.transactions import Commit, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError, UsageError
 from synth_assets.recipe import Recipe
 from synth_assets.reports.forecast import forecast
 from synth_assets.reports.funnel import funnel
+from synth_assets.stages.breaking import broken, still_broken
+from synth_assets.stages.generation import Wish
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.vocabulary import Outcome, Stage
 
@@ -41,7 +45,7 @@ def batch_key(recipe: Recipe, given: str | None, *, option: str = "--batch") -> 
     """
     partitions = batches_of(recipe.model)
     last = partitions.get_last_partition_key()
-    if last is None:
+    if last is None or current_batch(recipe.model, datetime.now(UTC)) is None:
         raise UsageError(
             f"{recipe.dataset} starts at {recipe.model.start}, which is in the future",
             where=str(recipe.folder / "recipe.yaml"),
@@ -68,18 +72,28 @@ def batch_key(recipe: Recipe, given: str | None, *, option: str = "--batch") -> 
 @click.option(
     "--preview", type=click.IntRange(1), help="Only show what the first N requests of the next attempt would bring."
 )
+@click.option(
+    "--anyway", is_flag=True, help="Go on with an attempt that stopped because its first answers cannot be used."
+)
 @as_json
 def run(
-    *, dataset: str, batch: str | None, accept: int | None, regenerate: bool, preview: int | None, is_json: bool
+    *,
+    dataset: str,
+    batch: str | None,
+    accept: int | None,
+    regenerate: bool,
+    preview: int | None,
+    anyway: bool,
+    is_json: bool,
 ) -> None:
     """Bring a batch of DATASET up to training_ready, with as many attempts as it may have.
 
     Running it again goes on where it stopped; on a finished batch it judges again and pays nothing. A preview asks,
     scores and decides, and stores nothing but the answers, which a later run does not pay for again.
     """
-    if preview is not None and (accept is not None or regenerate):
+    if preview is not None and (accept is not None or regenerate or anyway):
         raise UsageError(
-            "--preview shows what the next attempt would bring; it takes neither --accept nor --regenerate",
+            "--preview shows what the next attempt would bring; it takes no --accept, --regenerate or --anyway",
             where="the command line",
             fix="leave them out",
         )
@@ -90,7 +104,7 @@ def run(
     if preview is not None:
         show_preview(project, recipe, key, count=preview, is_json=is_json)
         return
-    outcome = run_batch(project, recipe, key, accept=accept, regenerate=regenerate, is_quiet=is_json)
+    outcome = run_batch(project, recipe, key, Wish(regenerate, accept, anyway), is_quiet=is_json)
 
     facts = funnel(project.lake, dataset, key)
     if is_json:
@@ -101,9 +115,7 @@ def run(
         raise outcome
 
 
-def run_batch(
-    project: Project, recipe: Recipe, batch: str, *, accept: int | None, regenerate: bool, is_quiet: bool
-) -> SynthError | None:
+def run_batch(project: Project, recipe: Recipe, batch: str, wish: Wish, *, is_quiet: bool) -> SynthError | None:
     """Run the batch job until the promise is kept or nothing more may be tried.
 
     Returns:
@@ -113,12 +125,12 @@ def run_batch(
         RefusedError: another process works on the batch; nothing was sent.
         StoppedError: this is a replay, and the journal knows nothing of a call; nothing was changed.
     """
-    project.rehearse(recipe.promising(accept) if accept else recipe, batch, regenerate=regenerate)
+    project.rehearse(recipe.promising(wish.promise) if wish.promise else recipe, batch, regenerate=wish.regenerate)
     claims = Claims(project.lake, project.home)
     claims.hold(recipe.model, batch)
     try:
         with project.instance() as instance, ProgressBar(is_quiet=is_quiet):
-            config = _plan_config(recipe, regenerate=regenerate, accept=accept)
+            config = _plan_config(recipe, wish)
             return _until_kept(project, instance, recipe, batch, config)
     finally:
         claims.release()
@@ -137,6 +149,8 @@ def _until_kept(
         if where.is_green:
             return None
         prospect = next_attempt(project.lake, recipe, batch)
+        if prospect.is_tripped:
+            return still_broken(project.lake, recipe, batch, prospect.number - 1)
         because = "the last run opened none" if prospect.number == number else prospect.because
         if because is not None:
             return _red(recipe.dataset, batch, ran.failed_checks, because)
@@ -145,7 +159,7 @@ def _until_kept(
             return unanswered
         project.rehearse(recipe, batch, regenerate=False)
         number = prospect.number
-        config = _plan_config(recipe, regenerate=False, accept=None)
+        config = _plan_config(recipe, Wish())
 
 
 def _unanswered(project: Project, dataset: str, batch: str, *, attempt: int) -> SynthError | None:
@@ -154,6 +168,8 @@ def _unanswered(project: Project, dataset: str, batch: str, *, attempt: int) -> 
     if endings.is_empty() or (endings["outcome"] == Outcome.ANSWERED).any():
         return None
     reasons = dict(endings.group_by("reason").len().sort("reason").iter_rows())
+    if USELESS.issuperset(reasons):
+        return broken(dataset, batch, f"no answer of attempt {attempt} can be used: {_reasons(reasons)}")
     return StoppedError(
         f"no request of attempt {attempt} was answered: {_reasons(reasons)}",
         where=f"{dataset}/{Stage.GENERATED}, partition {batch}",
@@ -161,21 +177,27 @@ def _unanswered(project: Project, dataset: str, batch: str, *, attempt: int) -> 
     )
 
 
-def _plan_config(recipe: Recipe, *, regenerate: bool, accept: int | None) -> dict[str, Any]:
-    asked = {"regenerate": regenerate, "accept": accept or 0}
+def _plan_config(recipe: Recipe, wish: Wish) -> dict[str, Any]:
+    asked = {"regenerate": wish.regenerate, "accept": wish.promise or 0, "anyway": wish.anyway}
     return {f"{recipe.dataset}__{Stage.GENERATION_PLAN}": {"config": asked}}
 
 
 def _red(dataset: str, batch: str, failed: list[tuple[str, str, dict[str, Any]]], because: str) -> SynthError:
     gates = ", ".join(f"{stage}.{gate}" for stage, gate, _ in failed) or "a gate"
-    cure = f"mend the prompts, or `synth accept-short {dataset} {batch} --reason TEXT`"
-    if because == PROMISE_KEPT:
-        cure = "more samples would not help: mend the prompts and --regenerate, or give the gate another threshold"
     return StoppedError(
         f"{dataset} {batch} is red at {gates} and no attempt may be opened: {because}",
         where=f"{dataset}, partition {batch}",
-        fix=f"see `synth status {dataset}`; {cure}",
+        fix=f"see `synth status {dataset}`; {_cure(dataset, batch, {gate for _, gate, _ in failed}, because)}",
     )
+
+
+def _cure(dataset: str, batch: str, gates: set[str], because: str) -> str:
+    """Return what helps a red batch; `accept-short` lifts one gate and is named where no other holds."""
+    if because == PROMISE_KEPT:
+        return "more samples would not help: mend the prompts and --regenerate, or give the gate another threshold"
+    if gates == {MINIMUM_COUNT}:
+        return f"raise `max_attempts`, mend the prompts, or `synth accept-short {dataset} {batch} --reason TEXT`"
+    return "mend the prompts, rules or gates of the recipe, then run the same command again"
 
 
 def print_funnel(facts: dict[str, Any]) -> None:
@@ -288,7 +310,7 @@ def accept_short(*, dataset: str, batch: str, reason: str) -> None:
                 ],
             )
         )
-        outcome = run_batch(project, recipe, batch, accept=None, regenerate=False, is_quiet=True)
+        outcome = run_batch(project, recipe, batch, Wish(), is_quiet=True)
     finally:
         claims.release()
     if outcome is not None:

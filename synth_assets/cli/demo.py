@@ -12,6 +12,7 @@ from synth_assets.cli.versions import cut_version, print_evaluation, train_versi
 from synth_assets.recipe import Recipe
 from synth_assets.reports.funnel import funnel
 from synth_assets.reports.lineage import of_sample
+from synth_assets.stages.generation import Wish
 
 DATASET = "movie_sentiment"
 LONGEST_FACT = 32
@@ -28,7 +29,7 @@ def demo() -> None:
     recipe = project.recipe(DATASET)
     batch = recipe.model.start
     _step(1, f"generate, score and curate batch {batch} with {_models(project, recipe)}")
-    red = run_batch(project, recipe, batch, accept=None, regenerate=False, is_quiet=False)
+    red = run_batch(project, recipe, batch, Wish(), is_quiet=False)
     facts = funnel(project.lake, DATASET, batch)
     print_funnel(facts)
     if red is not None:

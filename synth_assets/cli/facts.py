@@ -13,15 +13,20 @@ from synth_assets.domain.references import split_version
 from synth_assets.errors import UsageError
 
 ROWS_SHOWN = 1_000
+INTERRUPTED, AT_WORK = "interrupted", "at work"
+"""States of an attempt that nobody gave a reason for; whose claim is held is no interrupted one."""
+
 COUNTS = ("requested", "answered", "samples", "accepted", "promised")
 PARTS_OF_A_SUM = 3
 
 
 @click.command()
 @click.argument("dataset", required=False)
+@click.option("--answers", is_flag=True, help="Show the first answers that could not be used; on a terminal only.")
 @as_json
-def status(*, dataset: str | None, is_json: bool) -> None:
+def status(*, dataset: str | None, answers: bool, is_json: bool) -> None:
     """Show every batch of DATASET, or of all datasets: its funnel, and the gate that holds it back."""
+    from resources.claims import is_free
     from synth_assets.reports.funnel import known_datasets
     from synth_assets.reports.funnel import status as status_of
 
@@ -29,7 +34,15 @@ def status(*, dataset: str | None, is_json: bool) -> None:
     known = sorted({*known_datasets(project.lake), *(each.dataset for each in project.datasets())})
     if dataset is not None and dataset not in known:
         raise _unknown(dataset, known)
+    if answers:
+        from synth_assets.cli.answers import show_answers
+
+        show_answers(project, dataset, is_json=is_json)
+        return
     found = [status_of(project.lake, name) for name in ([dataset] if dataset else known)]
+    for funnel in [each for facts in found for each in facts["batches"] if each["stop"] == INTERRUPTED]:
+        if not is_free(project.home, funnel["dataset"], funnel["batch"]):
+            funnel["stop"] = AT_WORK
     if is_json:
         print_json(found[0] if dataset else found)
         return
@@ -62,7 +75,9 @@ def _print_status(facts: dict[str, Any], *, is_detailed: bool) -> None:
 
 
 def _state(funnel: dict[str, Any]) -> str:
-    held = funnel["held_by"]
+    held, stop = funnel["held_by"], funnel["stop"]
+    if stop is not None:
+        return stop if stop in (INTERRUPTED, AT_WORK) else f"stopped: {stop}"
     if held is None:
         return "green, accepted short" if funnel["short_accepted_by"] else "green"
     gates = ", ".join(gate["gate"] for gate in held["failed_gates"])

@@ -4,7 +4,7 @@ from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from resources.progress import listening
+from resources.progress import ENDING, listening
 from synth_assets.cli.output import errors
 
 WORDS = {"generated": "asking the model", "scored": "scoring"}
@@ -23,7 +23,8 @@ class ProgressBar:
         known = self._tasks.get(what)
         if known is None or (self._bars.tasks[known].finished and done < total):
             self._tasks[what] = self._bars.add_task(WORDS.get(what, what), total=total)
-        self._bars.update(self._tasks[what], completed=done, total=total)
+        left = f"ending what was sent, {total - done} s left (again: drop it)" if what == ENDING else None
+        self._bars.update(self._tasks[what], completed=done, total=total, description=left)
 
     def __enter__(self) -> "ProgressBar":
         self._bars.start()

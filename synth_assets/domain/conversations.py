@@ -2,10 +2,11 @@
 
 A request is a conversation of one call, or of several: the later prompts of its recipe entry, which see the answers
 before them, one second chance where an answer has the wrong shape, and the next model where one did not answer. Calls
-of all requests that can be made now form a wave. Everything is a function of the plan and the answers, so a journal
-alone leads through it again.
+of all requests that can be made now form a wave; some of them may wait. Everything is a function of the plan and the
+answers, so a journal alone leads through it again.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -111,6 +112,8 @@ class Conversations:
         templates: every template version that was planned with, by name and version.
         task_type: a key of `TASKS`.
         routing: who may be asked; it knows every model of the plan.
+        quarantined: requests that were quarantined for good in an earlier run, with the calls they took: nothing more
+            is asked for them.
     """
 
     def __init__(
@@ -121,8 +124,9 @@ class Conversations:
         templates: Mapping[tuple[str, str], Step],
         task_type: str,
         routing: Routing,
+        quarantined: Mapping[str, int],
     ) -> None:
-        self._task_type = task_type
+        self._task_type, self._quarantined = task_type, quarantined
         self._all: dict[str, Conversation] = {}
         self.wave: list[Call] = []
         self._next: dict[tuple[str, str], tuple[CallKind, Step]] = {}
@@ -144,12 +148,11 @@ class Conversations:
             self._all[row["request_id"]] = conversation
             self._ask(replace(call, asks=models[0], may_fall_back=len(models) > 1), CallKind.PROMPT, first)
 
-    def take(self, endings: Sequence[Ending]) -> None:
-        """Take the endings of the present wave, in its order, and make the next wave; an empty one is the end."""
-        calls, asked = self.wave, self._next
-        self.wave, self._next = [], {}
+    def take(self, calls: Sequence[Call], endings: Sequence[Ending]) -> None:
+        """Take the endings of calls of the present wave, and add to it what follows from them; empty, it is the end."""
+        self.wave = [] if len(calls) == len(self.wave) else _without(self.wave, calls)
         for call, ending in zip(calls, map(_parted, endings), strict=True):
-            kind, step = asked[call.call_id, call.request_id]
+            kind, step = self._next.pop((call.call_id, call.request_id))
             conversation = self._all[call.request_id]
             found = self._found(conversation, step, call, ending)
             fields, repairs = (found.fields, found.repairs) if isinstance(found, Reading) else (found, ())
@@ -157,9 +160,23 @@ class Conversations:
             conversation.turns.append(turn)
             self._go_on(conversation, turn)
 
-    def leave(self, reason: QuarantineReason) -> None:
-        """End here: what would have been asked next is not sent."""
-        self.take([Ending(call.request_id, call.call_id, Outcome.NOT_SENT, reason, None, 0) for call in self.wave])
+    def leave(self, calls: Sequence[Call], reason: QuarantineReason) -> None:
+        """End calls of the present wave here: they are not sent."""
+        self.take(calls, [Ending(call.request_id, call.call_id, Outcome.NOT_SENT, reason, None, 0) for call in calls])
+
+    def forgo(self, calls: Sequence[Call], reason: QuarantineReason) -> None:
+        """End calls of the present wave here for good: a request that would get a second chance ends without it."""
+        repairs = [call for call in calls if self.kind_of(call) is CallKind.REPAIR]
+        self.wave = _without(self.wave, repairs)
+        self.leave(_without(calls, repairs), reason)
+
+    def kind_of(self, call: Call) -> CallKind:
+        """Return why a call of the present wave is made."""
+        return self._next[call.call_id, call.request_id][0]
+
+    def conversation(self, request: str) -> Conversation:
+        """Return the conversation of a request."""
+        return self._all[request]
 
     @property
     def in_plan_order(self) -> list[Conversation]:
@@ -238,6 +255,8 @@ class Conversations:
         return Call(identity, call.request_id, prompt, params, call.seed, schema, provider, may_fall_back)
 
     def _ask(self, call: Call, kind: CallKind, step: Step) -> None:
+        if len(self._all[call.request_id].turns) >= self._quarantined.get(call.request_id, math.inf):
+            return
         self.wave.append(call)
         self._next[call.call_id, call.request_id] = kind, step
 
@@ -252,6 +271,11 @@ def _parted(ending: Ending) -> Ending:
 
 def _models(row: Mapping[str, Any], routing: Routing) -> list[Provider]:
     return [each for asked in asked_by(row) if (each := routing.find(*asked)) is not None]
+
+
+def _without(calls: Sequence[Call], some: Sequence[Call]) -> list[Call]:
+    left_out = {(call.call_id, call.request_id) for call in some}
+    return [call for call in calls if (call.call_id, call.request_id) not in left_out]
 
 
 def _continued(prompt: Prompt, answer: str) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ import polars as pl
 
 from synth_assets.domain import ids
 from synth_assets.domain.conversations import Conversation, Turn, prompt_sha256
+from synth_assets.domain.costs import at_most_usd
 from synth_assets.domain.parsing import Fields
 from synth_assets.domain.ports import Answer, Price
 from synth_assets.domain.routing import address
@@ -27,8 +28,11 @@ ANSWERS_SCHEMA = {"generation_id": pl.String, "position": pl.Int64, "text": pl.S
 TEXTS_SCHEMA = {"sample_id": pl.String, "field": pl.String, "text": pl.String}
 """Payload of an attempt's samples."""
 
-MAY_HAVE_COST = (pl.col("outcome") != Outcome.NOT_SENT) | pl.col("cost_usd").is_not_null()
+MAY_HAVE_COST = (pl.col("outcome") != Outcome.NOT_SENT) | pl.col("cost_usd").is_not_null() | (pl.col("lost_calls") > 0)
 """Rows of `generations` that count where money is added up; a stop may come between two calls of a request."""
+
+COUNTS_USD = pl.col("cost_usd").fill_null(pl.col("cost_bound_usd")).fill_null(0.0)
+"""What such a row counts against a budget: its cost, or where that is unknown what it can have cost at most."""
 
 AT_ONCE = 4096
 """Requests made into frames at once: rows take ten times the memory of a frame."""
@@ -41,7 +45,7 @@ class Drafts:
     """An attempt's outcome in rows.
 
     Attributes:
-        generations: one row per planned request, shape (n, 22) by the contract.
+        generations: one row per planned request, shape (n, 23) by the contract.
         steps: one row per call of the requests that took several, shape (s, 22) by the contract.
         samples: one row per parsed sample, shape (m, 17) by the contract.
         answers: raw answers, shape (a, 4) as `ANSWERS_SCHEMA`.
@@ -123,11 +127,13 @@ def _sums(turns: Sequence[Turn]) -> Row:
     said = [(turn, turn.ending.answer) for turn in turns if turn.ending.answer is not None]
     answers = [answer for _, answer in said]
     made = sum(turn.ending.outcome != Outcome.NOT_SENT for turn in turns)
-    row: Row = {"tries": sum(turn.ending.tries for turn in turns), "calls": made, "object_sha256": None}
+    lost = sum(turn.ending.lost for turn in turns)
+    row: Row = {"tries": sum(turn.ending.tries for turn in turns) + lost, "calls": made, "object_sha256": None}
+    row |= {"lost_calls": lost, "cost_bound_usd": _bound(turns)}
     if not answers:
-        return row
+        return row | ({"cost_usd": 0.0} if lost and not any(map(_is_lost, turns)) else {})
     last, costs = answers[-1], [_cost(turn, answer) for turn, answer in said]
-    costs += [None for turn in turns if _is_unread(turn)]
+    costs += [None for turn in turns if _is_unread(turn) or _is_lost(turn)]
     dates = [price.as_of for turn, _ in said if (price := _price(turn)) is not None]
     writer = said[-1][0].call
     return row | {
@@ -167,6 +173,21 @@ def _is_unread(turn: Turn) -> bool:
     price = _price(turn)
     is_free = price is not None and price.of(1, 1) == 0.0
     return turn.ending.answer is None and turn.ending.reason in MAY_BE_PAID and not is_free
+
+
+def _is_lost(turn: Turn) -> bool:
+    price = _price(turn)
+    return turn.ending.lost > 0 and not (price is not None and price.of(1, 1) == 0.0)
+
+
+def _bound(turns: Sequence[Turn]) -> float | None:
+    """Return what the calls of a request cost at most; None where the price of one is not known."""
+    costs = [
+        None if (price := _price(turn)) is None else at_most_usd(turn.call, turn.ending, price)
+        for turn in turns
+        if turn.call is not None
+    ]
+    return None if None in costs or not costs else math.fsum(cost for cost in costs if cost is not None)
 
 
 def _step(turn: Turn, place: int) -> Row:

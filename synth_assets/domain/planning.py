@@ -299,7 +299,7 @@ def sampling_params(model: RecipeModel, provider: Provider) -> dict[str, Any]:
         params["stop"] = list(chosen.stop)
     if provider.takes_llama_params and chosen.min_p is not None:
         params["min_p"] = chosen.min_p
-    return params
+    return {name: value for name, value in params.items() if name not in provider.omits}
 
 
 def in_plan_order(requests: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:

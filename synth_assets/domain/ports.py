@@ -40,6 +40,8 @@ class Provider:
         takes_llama_params: whether llama.cpp's own parameters (min_p, cache_prompt ...) may be sent.
         price: None when no price is known; cost is then null, never guessed.
         takes_schema: whether it can be held to a JSON schema.
+        spelling: names under which parameters are sent where they differ from ours, as (ours, theirs).
+        omits: parameters it does not take; they are not sent.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Provider:
     takes_llama_params: bool
     price: Price | None
     takes_schema: bool = False
+    spelling: tuple[tuple[str, str], ...] = ()
+    omits: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one call ended: an answer, a reason why there is none, or not sent at all."""
+    """How one call ended: an answer, a reason why there is none, or not sent at all.
+
+    Attributes:
+        lost: tries that were sent and then abandoned: nobody knows whether they are paid.
+    """
 
     request_id: str
     call_id: str
@@ -156,6 +164,7 @@ class Ending:
     reason: QuarantineReason | None
     answer: Answer | None
     tries: int
+    lost: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
@@ -96,7 +97,13 @@ class Receipt:
 
 
 class Lake(Protocol):
-    """The metadata store and its payload files."""
+    """The metadata store and its payload files.
+
+    Attributes:
+        home: folder of everything that is stored.
+    """
+
+    home: Path
 
     def read(self, table: str, **equals: Any) -> pl.DataFrame:
         """Return the rows of a table whose columns equal the given values (a list means any of), typed by contract."""

@@ -34,12 +34,23 @@ KEY_LIKE = re.compile(r"[A-Z0-9]{16,}")
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$")]
 
 
+Parameter = Literal["max_tokens", "temperature", "top_p", "seed", "stop"]
+Omitted = Literal["temperature", "top_p", "seed", "stop", "response_format"]
+"""Without `max_tokens` nothing bounds what an answer costs, so it can be called otherwise, but not left out."""
+
+ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
 class ModelProfile(Strict):
     """A model of an endpoint."""
 
     mode: Literal["chat", "completion"] = Field(default="chat", description="What it takes.")
     json_schema: bool = Field(default=False, description="Whether its answers can be held to a JSON schema.")
     prices: PriceModel | None = Field(default=None, description="No price, no cost.")
+    parameters: dict[Parameter, ParameterName] = Field(
+        default_factory=dict, description="Names it wants for ours, e.g. `max_tokens: max_completion_tokens`."
+    )
+    omit: list[Omitted] = Field(default_factory=list, description="Parameters it does not take; they are not sent.")
 
 
 class ProviderProfile(Strict):

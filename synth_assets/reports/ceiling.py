@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from resources.llm.limits import BYTES_PER_TOKEN
 from synth_assets.canonical import stored_json
 from synth_assets.domain.conversations import AGAIN, Step
+from synth_assets.domain.costs import BYTES_PER_TOKEN
 from synth_assets.domain.parsing import schema_of
 from synth_assets.domain.planning import Plan, render_prompt
 from synth_assets.domain.ports import Price, Routing

@@ -15,11 +15,14 @@ from synth_assets.errors import UsageError
 from synth_assets.reports.batches import as_facts
 from synth_assets.stages.versions import pending
 from synth_assets.tables import TABLES
-from synth_assets.vocabulary import BATCH_STAGES, Decision, Outcome, Stage
+from synth_assets.vocabulary import BATCH_STAGES, Decision, Outcome, QuarantineReason, Stage
 
 Facts = dict[str, Any]
 Rows = Mapping[str, pl.DataFrame]
 """Rows of a batch by table name."""
+
+INTERRUPTED = "interrupted"
+"""State of an attempt that ended without a reason of its own: by Ctrl-C, a signal, or the death of its process."""
 
 COUNTED = ("requests", "generations", "samples", "decisions")
 
@@ -32,7 +35,8 @@ def funnel(lake: Lake, dataset: str, batch: str) -> Facts:
         both sums and whether they hold; ``stages`` with the state of each; ``held_by`` the first stage that did not
         pass, with its failed gates, None if the batch is green. ``unended`` requests were planned and have no outcome
         yet, ``undecided`` samples no decision. ``history`` holds the batch's revisions, ``revision`` the number of the
-        last one; 0 before the first stage. ``cost_usd`` is None when any price is unknown.
+        last one; 0 before the first stage.
+        ``stop`` says why the open attempt stopped, None if none is open. ``cost_usd`` is None when any part is unknown.
 
     Raises:
         UsageError: there is no such batch.
@@ -128,8 +132,24 @@ def _funnel(batch: Mapping[str, Any], rows: Rows) -> Facts:
         **_spent(generations),
         "sums": _sums(rows["requests"].height, outcomes, samples.height, verdicts),
         "stages": stages,
+        "stop": _stop(batch, generations),
         "held_by": next((each for each in stages if each["stage"] in BATCH_STAGES and each["state"] != "passed"), None),
     }
+
+
+def _stop(batch: Mapping[str, Any], generations: pl.DataFrame) -> str | None:
+    """Return why the open attempt is not worked off; None if none is open.
+
+    ``interrupted`` is a person who stopped it, and a process that died or is still at work: neither left a word.
+    """
+    attempt = batch["open_attempt"]
+    if attempt is None:
+        return None
+    if batch["tripped_attempt"] == attempt:
+        return str(QuarantineReason.BROKEN_PROMPT)
+    unsent = generations.filter(pl.col("attempt") == attempt, pl.col("outcome") == Outcome.NOT_SENT)
+    reasons = [reason for reason in _reasons(unsent) if reason != QuarantineReason.STOPPED]
+    return next(iter(reasons), INTERRUPTED)
 
 
 def _sums(planned: int, outcomes: Mapping[str, int], samples: int, decided: Mapping[str, int]) -> Facts:
@@ -154,7 +174,8 @@ def _spent(generations: pl.DataFrame) -> Facts:
     """Calls, the HTTP tries they took, tokens and cost of all that was sent; a cost with an unknown part is unknown."""
     sent = generations.filter(MAY_HAVE_COST)
     return {
-        "calls": int(generations["calls"].sum()),
+        "calls": int(generations["calls"].sum() + generations["lost_calls"].sum()),
+        "lost_calls": int(generations["lost_calls"].sum()),
         "tries": int(generations["tries"].sum()),
         "input_tokens": int(sent["input_tokens"].sum()),
         "output_tokens": int(sent["output_tokens"].sum()),

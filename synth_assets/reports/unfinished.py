@@ -1,5 +1,6 @@
 """Batches that are not green, with everything that decides whether they can go on by themselves."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from synth_assets.checks.proof import stage_commits
+from synth_assets.domain.drafting import COUNTS_USD
 from synth_assets.domain.standing import State, standing
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
@@ -24,6 +26,7 @@ class Case:
         is_open: whether that attempt was opened and is not worked off.
         refusal: why no attempt may be opened; None if one may.
         is_unjudged: whether a stage that costs nothing was not run on what is there, or was red by another recipe.
+        is_tripped: whether the breaker stopped the latest attempt.
         is_busy: whether somebody works on the batch right now.
         stops: how often the open attempt was stopped.
         is_silent: whether the provider gave not one answer to the latest attempt, or stopped it.
@@ -38,6 +41,7 @@ class Case:
     is_open: bool
     refusal: str | None
     is_unjudged: bool
+    is_tripped: bool
     is_busy: bool
     stops: int
     is_silent: bool
@@ -75,13 +79,14 @@ def _case(lake: Lake, recipe: Recipe, row: Mapping[str, Any], commits: pl.DataFr
         attempt=row["open_attempt"] or row["attempts"] + 1,
         is_open=is_open,
         refusal=prospect.because,
+        is_tripped=prospect.is_tripped,
         is_unjudged=not is_open and _is_unjudged(prospect, commits),
         is_busy=is_busy,
         stops=_stops(commits) if is_open else 0,
         is_silent=_is_silent(endings.filter(pl.col("attempt") == row["attempts"]), is_open=is_open),
         looked_at=commits["committed_at"].max(),
         last_seq=commits["commit_seq"].max() or 0,
-        money_left_usd=None if budget is None else budget - float(endings["cost_usd"].sum() or 0.0),
+        money_left_usd=None if budget is None else budget - math.fsum(endings.select(COUNTS_USD).to_series()),
     )
 
 

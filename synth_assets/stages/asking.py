@@ -10,16 +10,18 @@ import polars as pl
 
 from synth_assets.checks.evidence import Evidence
 from synth_assets.checks.verdict import prepare
+from synth_assets.domain.breaker import Breaker, Trip
 from synth_assets.domain.conversations import Conversations, Step
-from synth_assets.domain.drafting import Drafts, draft, joined
-from synth_assets.domain.ports import Call, Endings, Generator, Routing, Stop
+from synth_assets.domain.costs import at_most_usd
+from synth_assets.domain.drafting import COUNTS_USD, Drafts, draft, ended, joined
+from synth_assets.domain.ports import Call, Ending, Endings, Generator, Routing, Stop
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import RefusedError
 from synth_assets.recipe.loader import Recipe
 from synth_assets.recipe.template import Template
 from synth_assets.stages.rehearsal import every_call_recorded
 from synth_assets.stages.work import Work
-from synth_assets.vocabulary import STOPS_ALL
+from synth_assets.vocabulary import STOPS_ALL, CallKind, QuarantineReason
 
 AT_ONCE = 16_384
 """Requests whose conversations are held at once, so that memory does not grow with them.
@@ -39,11 +41,15 @@ class Questions:
         requests: rows of `requests` in plan order, shape (n, 21).
         prompts: their payload as `planning.PROMPTS_SCHEMA`; may hold that of other requests.
         templates: every template version they were planned with.
+        breaker: which of them may be sent.
+        quarantined: those that an earlier run quarantined, with the calls they took.
     """
 
     requests: pl.DataFrame
     prompts: pl.DataFrame
     templates: Mapping[tuple[str, str], Step]
+    breaker: Breaker
+    quarantined: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,13 @@ class Asked:
         drafts: one row of `generations` per request, in plan order.
         stop: the first stop there was, None if everybody answered to the end.
         paid_now: calls answered over the network in this run.
+        trip: why the breaker kept requests from being sent, if it did.
     """
 
     drafts: Drafts
     stop: Stop | None
     paid_now: int
+    trip: Trip | None
 
 
 def ask(
@@ -99,11 +107,14 @@ def ask(
             templates=questions.templates,
             task_type=model.task_type,
             routing=generator.routing,
+            quarantined=questions.quarantined,
         )
+        questions.breaker.enter(part)
         with every_call_recorded(part):
-            _work_off(work, conversations, generator, spent, _shifted(progress, start, requests.height))
+            wave = _Wave(conversations, questions.breaker, _shifted(progress, start, requests.height))
+            _work_off(work, wave, generator, spent)
         parts.append(keep(draft(part, conversations.in_plan_order, model=model)))
-    return Asked(joined(parts), spent.stop, spent.paid_now)
+    return Asked(joined(parts), spent.stop, spent.paid_now, questions.breaker.trip)
 
 
 @dataclass
@@ -120,29 +131,66 @@ class _Spent:
     ends_all: Stop | None = None
 
 
-def _work_off(
-    work: Work,
-    conversations: Conversations,
-    generator: Generator,
-    spent: _Spent,
-    progress: Callable[[int, int], None],
-) -> None:
-    """Ask wave after wave until nothing follows any more; after a stop of everybody nothing is sent."""
+@dataclass
+class _Wave:
+    """What may be sent of one part.
+
+    Attributes:
+        progress: called with (ended, total) of the part.
+        ended: calls of it that ended before.
+    """
+
+    conversations: Conversations
+    breaker: Breaker
+    progress: Callable[[int, int], None]
+    ended: int = 0
+
+    def now(self) -> Sequence[Call]:
+        """Return the calls to send now; what the breaker stopped is ended here."""
+        calls, stopped = self.breaker.sort(self.conversations.wave, self.conversations.kind_of)
+        if stopped:
+            self.conversations.forgo(stopped, QuarantineReason.BROKEN_PROMPT)
+        return calls
+
+    def tell(self, ended: int, of: int) -> None:
+        """Say how far it is; what waits counts as well."""
+        waiting = len(self.conversations.wave) - of
+        self.progress(self.ended + ended, self.ended + of + waiting)
+
+    def take(self, calls: Sequence[Call], endings: Sequence[Ending]) -> None:
+        """Take endings, and let the breaker see which requests are done with."""
+        self.ended += len(calls)
+        self.conversations.take(calls, endings)
+        if self.breaker.is_watching:
+            goes_on = {call.request_id for call in self.conversations.wave if not self._waits_for_the_breaker(call)}
+            done = [call.request_id for call in calls if call.request_id not in goes_on]
+            self.breaker.count((each, *ended(self.conversations.conversation(each))) for each in done)
+
+    def _waits_for_the_breaker(self, call: Call) -> bool:
+        return not self.breaker.has_room and self.conversations.kind_of(call) is CallKind.REPAIR
+
+
+def _work_off(work: Work, wave: _Wave, generator: Generator, spent: _Spent) -> None:
+    """Ask until nothing follows any more; after a stop of everybody nothing is sent."""
+    conversations = wave.conversations
     while conversations.wave:
         if spent.ends_all is not None:
-            conversations.leave(spent.ends_all.reason)
+            conversations.leave(conversations.wave, spent.ends_all.reason)
+            continue
+        calls = wave.now()
+        if not calls:
             continue
         endings = generator.generate(
-            conversations.wave,
+            calls,
             dataset=work.recipe.dataset,
             batch=work.batch,
             spend_limit_usd=spent.money_usd,
-            progress=progress,
+            progress=wave.tell,
         )
         spent.paid_now += endings.paid_now
         if spent.money_usd is not None:
-            spent.money_usd -= _cost_usd(conversations.wave, endings)
-        conversations.take(endings.endings)
+            spent.money_usd -= _cost_usd(calls, endings)
+        wave.take(calls, endings.endings)
         spent.stop = spent.stop or endings.stop
         if endings.stop is not None and _ends_all(endings.stop, generator.routing):
             spent.stop = spent.ends_all = endings.stop
@@ -159,12 +207,11 @@ def _ends_all(stop: Stop, routing: Routing) -> bool:
 
 
 def _cost_usd(calls: Sequence[Call], endings: Endings) -> float:
-    paid = [
-        call.asks.price.of(ending.answer.input_tokens, ending.answer.output_tokens)
+    """Return what calls cost; what nobody knows counts at what it can be at most."""
+    return math.fsum(
+        at_most_usd(call, ending, call.asks.price if call.asks else None)
         for call, ending in zip(calls, endings.endings, strict=True)
-        if ending.answer is not None and call.asks is not None and call.asks.price is not None
-    ]
-    return math.fsum(cost or 0.0 for cost in paid)
+    )
 
 
 def planned_templates(
@@ -199,5 +246,5 @@ def money_left(work: Work, evidence: Evidence, attempt: int) -> float | None:
     budget = work.recipe.model.batch.budget_usd
     if budget is None:
         return None
-    earlier = evidence.generations.filter(pl.col("attempt") != attempt)["cost_usd"].sum()
-    return max(0.0, budget - float(earlier or 0.0))
+    earlier = evidence.generations.filter(pl.col("attempt") != attempt).select(COUNTS_USD)
+    return max(0.0, budget - math.fsum(earlier.to_series()))

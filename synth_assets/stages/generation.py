@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from resources.garbage import rarely_collected
+from resources.journal import prefixes
 from synth_assets.checks.calendar import refuse_moved
 from synth_assets.checks.evidence import Evidence, read_generated
 from synth_assets.checks.gates import judge
-from synth_assets.checks.promises import promise_of
+from synth_assets.checks.promises import Promise
 from synth_assets.domain import fingerprints
 from synth_assets.domain.allotment import told
 from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts
@@ -19,36 +20,55 @@ from synth_assets.domain.planning import PROMPTS_SCHEMA, plan_attempt, requests_
 from synth_assets.domain.ports import Generator, Routing, Stop
 from synth_assets.domain.transactions import Change, Commit, Payload, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
-from synth_assets.stages.asking import Questions, ask, money_left, planned_templates
+from synth_assets.stages.asking import Asked, Questions, ask, money_left, planned_templates
+from synth_assets.stages.breaking import asked_with, breaker_of, still_broken, stop_of
 from synth_assets.stages.precedents import past_of
-from synth_assets.stages.prospects import next_attempt
+from synth_assets.stages.prospects import Asking, next_attempt
 from synth_assets.stages.refusals import missing_price, other_model
 from synth_assets.stages.work import Finished, Work, Written
-from synth_assets.vocabulary import Outcome, Stage
+from synth_assets.vocabulary import Outcome, QuarantineReason, Stage
 
 TRIES = 20
 """Plans made anew because another batch took its numbers meanwhile."""
 
 
-def plan(work: Work, routing: Routing, *, regenerate: bool, promise: int | None) -> Finished:
+@dataclass(frozen=True)
+class Wish:
+    """What a person asks of a plan.
+
+    Attributes:
+        regenerate: open an attempt for the whole promise, whatever there is; its `curated` supersedes the old samples.
+        promise: another number of accepted samples than the batch owes; None keeps its promise.
+        anyway: go on with an attempt that the breaker stopped, or open one like it.
+    """
+
+    regenerate: bool = False
+    promise: int | None = None
+    anyway: bool = False
+
+
+def plan(work: Work, routing: Routing, wish: Wish) -> Finished:
     """Open an attempt if the batch needs one; otherwise re-read the plan there is.
+
+    An attempt that the breaker stopped is closed if templates, models or the reader of answers have changed since.
+    Whatever can be refused is refused before anything is recorded.
 
     Args:
         work: the bench.
         routing: whom the requests will be addressed to.
-        regenerate: open an attempt for the whole promise, whatever there is; its `curated` supersedes the old samples.
-        promise: another number of accepted samples than the batch owes; None keeps its promise.
+        wish: what the person asks for.
 
     Raises:
         UsageError: the recipe has a budget, and a model it would ask has no price; or it names its batches otherwise.
         RefusedError: the batch holds ingested samples, or answers that are not committed yet.
+        StoppedError: it is to be made anew, but the breaker stopped it, and nothing has changed since.
     """
     refuse_moved(work.lake, work.recipe)
-    _refuse_ingested(work, regenerate=regenerate, promise=promise)
+    _refuse_ingested(work, wish)
     for tries in range(1, TRIES + 1):
         due = work.lake.read("label_balances", dataset=work.recipe.dataset)
         try:
-            return _planned(work, routing, regenerate=regenerate, promise=promise)
+            return _planned(work, routing, wish)
         except RefusedError:  # another batch may have taken its numbers while this one was planned
             is_moved = not due.equals(work.lake.read("label_balances", dataset=work.recipe.dataset))
             if not is_moved or tries == TRIES:
@@ -56,16 +76,19 @@ def plan(work: Work, routing: Routing, *, regenerate: bool, promise: int | None)
     raise AssertionError("the last try returns or raises")
 
 
-def _planned(work: Work, routing: Routing, *, regenerate: bool, promise: int | None) -> Finished:
-    if promise is not None:
-        work = _promised(work, promise)
+def _planned(work: Work, routing: Routing, wish: Wish) -> Finished:
     batch = work.row()
+    if wish.promise is not None:
+        work = replace(work, recipe=work.recipe.promising(wish.promise))
     requests = work.lake.read("requests", **work.here)
-    prospect = next_attempt(work.lake, work.recipe, work.batch)
-    missing = prospect.promise.owed if regenerate else prospect.missing
-    if regenerate:
+    prospect = next_attempt(work.lake, work.recipe, work.batch, wish_of(work, routing, wish))
+    missing = prospect.promise.owed if wish.regenerate else prospect.missing
+    if wish.regenerate:
+        if prospect.is_tripped and not wish.anyway:
+            raise still_broken(work.lake, work.recipe, work.batch, batch["tripped_attempt"])
         _refuse_uncommitted(work, batch)
     elif prospect.because is not None:
+        _keep_wish(work, batch, wish, prospect.promise)
         facts = {"planned": requests.height, "opened": 0, "attempts": batch["attempts"], "because": prospect.because}
         return Finished(Stage.GENERATION_PLAN, [], fingerprints.of_plan(requests), facts)
     if (unpriced := missing_price(work.recipe, routing)) is not None:
@@ -81,8 +104,18 @@ def _planned(work: Work, routing: Routing, *, regenerate: bool, promise: int | N
     )
     stored = work.lake.put_frame(planned.prompts)
     new = planned.requests.with_columns(pl.lit(stored.sha256).alias("object_sha256")).select(requests.columns)
-    opened = {"attempts": attempt, "open_attempt": attempt, "promised": work.recipe.model.batch.accept}
-    opened |= {"max_attempts": work.recipe.model.batch.max_attempts} | ({"current_from": attempt} if regenerate else {})
+    was_broken = batch["tripped_attempt"] is not None
+    opened = {
+        "attempts": attempt,
+        "open_attempt": attempt,
+        "promised": work.recipe.model.batch.accept,
+        "max_attempts": work.recipe.model.batch.max_attempts,
+        "asked_with": asked_with(work.recipe, routing),
+        "tripped_attempt": None,
+        "anyway_attempt": attempt if wish.anyway else None,
+        "broken_attempts": batch["broken_attempts"] + was_broken,
+    }
+    opened |= {"current_from": attempt} if wish.regenerate else {}
     return work.finish(
         Stage.GENERATION_PLAN,
         [],
@@ -112,36 +145,41 @@ def _planned(work: Work, routing: Routing, *, regenerate: bool, promise: int | N
     )
 
 
-def _refuse_ingested(work: Work, *, regenerate: bool, promise: int | None) -> None:
-    if (regenerate or promise is not None) and work.is_ingested:
+def wish_of(work: Work, routing: Routing, wish: Wish) -> Asking:
+    """Return what decides whether an attempt may be opened besides what is stored."""
+    return Asking(asked_with=asked_with(work.recipe, routing), promise=wish.promise, anyway=wish.anyway)
+
+
+def _keep_wish(work: Work, batch: Mapping[str, Any], wish: Wish, promise: Promise) -> None:
+    """Record, where no attempt is opened, another promise, and that a stopped attempt goes on."""
+    goes_on = wish.anyway and batch["tripped_attempt"] is not None
+    changed = {"promised": wish.promise} if wish.promise not in (None, batch["promised"]) else {}
+    if goes_on:
+        changed |= {"tripped_attempt": None, "anyway_attempt": batch["tripped_attempt"]}
+    if not changed:
+        return
+    action = "anyway" if goes_on else "promise"
+    numbers = promise if "promised" in changed else Promise(promise.owed)
+    work.lake.commit(
+        Commit(
+            dataset=work.recipe.dataset,
+            key=f"{action}:{work.recipe.dataset}:{work.batch}:{work.run_id}",
+            action=action,
+            run_id=work.run_id,
+            details={"batch": work.batch, **changed},
+            changes=numbers.changes,
+            swaps=[*work.guards(), Swap("batches", work.here, {}, changed), *numbers.swaps],
+        )
+    )
+
+
+def _refuse_ingested(work: Work, wish: Wish) -> None:
+    if (wish.regenerate or wish.promise is not None) and work.is_ingested:
         raise RefusedError(
             f"{work.recipe.dataset} {work.batch} holds ingested samples: nothing is generated for it",
             where=f"{work.recipe.dataset}/{Stage.GENERATION_PLAN}, partition {work.batch}",
             fix="run another batch",
         )
-
-
-def _promised(work: Work, promise: int) -> Work:
-    """Record another promise for the batch and return the bench under it."""
-    if work.row()["promised"] != promise:
-        there = work.lake.read("batch_labels", **work.here).height > 0
-        numbers = promise_of(work.lake, work.recipe.promising(promise).model, work.batch) if there else None
-        work.lake.commit(
-            Commit(
-                dataset=work.recipe.dataset,
-                key=f"promise:{work.recipe.dataset}:{work.batch}:{work.run_id}",
-                action="promise",
-                run_id=work.run_id,
-                details={"batch": work.batch, "promised": promise},
-                changes=numbers.changes if numbers else [],
-                swaps=[
-                    *work.guards(),
-                    Swap("batches", work.here, {}, {"promised": promise}),
-                    *(numbers.swaps if numbers else []),
-                ],
-            )
-        )
-    return replace(work, recipe=work.recipe.promising(promise))
 
 
 def _refuse_uncommitted(work: Work, batch: Mapping[str, Any]) -> None:
@@ -164,12 +202,17 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
 
     Raises:
         RefusedError: nothing was planned, or the plan addresses another model.
+        StoppedError: the breaker stopped the attempt before; nobody was asked.
     """
     read = work.written_by(Stage.GENERATION_PLAN)
     evidence = read_generated(work.lake, work.recipe.model, work.batch)
     batch = evidence.batch
     if batch["open_attempt"] is None:
         return finish_generated(work, evidence, read=read)
+    if batch["asked_with"] is None:  # the attempt was opened before this was recorded
+        evidence = replace(evidence, batch={**batch, "asked_with": asked_with(work.recipe, generator.routing)})
+    if batch["tripped_attempt"] is not None:
+        raise still_broken(work.lake, work.recipe, work.batch, batch["tripped_attempt"])
     evidence = replace(evidence, requests=evidence.requests.sort("attempt", "ordinal"))
     # The open attempt is the latest: its requests are the last ones, and a view of them takes no room.
     requests = evidence.requests.tail(int((evidence.requests["attempt"] == batch["open_attempt"]).sum()))
@@ -185,16 +228,26 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
 
     asked = ask(
         work,
-        Questions(requests, prompts, planned_templates(work.lake, work.recipe, evidence.templates, requests, prompts)),
+        Questions(
+            requests,
+            prompts,
+            planned_templates(work.lake, work.recipe, evidence.templates, requests, prompts),
+            breaker_of(work.lake, work.recipe, batch, requests, prompts),
+            _quarantined(evidence.generations, batch["open_attempt"]),
+        ),
         generator,
         money_usd=money_left(work, evidence, batch["open_attempt"]),
         progress=progress,
         keep=keep,
     )
     del requests, prompts  # the commit needs the room
-    return commit_attempt(
-        work, evidence, asked.drafts, payload=payload, stop=asked.stop, paid_now=asked.paid_now, read=read
-    )
+    return commit_attempt(work, evidence, asked, payload=payload, read=read)
+
+
+def _quarantined(generations: pl.DataFrame, attempt: int) -> dict[str, int]:
+    """Return what is quarantined of an attempt, for good, with the calls that took."""
+    rows = generations.filter(pl.col("attempt") == attempt, pl.col("outcome") == Outcome.QUARANTINED)
+    return dict(rows.select("request_id", "calls").iter_rows())
 
 
 def stored_payload(work: Work, drafts: Drafts) -> tuple[Drafts, list[Payload]]:
@@ -212,19 +265,18 @@ def stored_payload(work: Work, drafts: Drafts) -> tuple[Drafts, list[Payload]]:
     return rows, [("answers", work.batch, answers), ("texts", work.batch, texts)]
 
 
-def commit_attempt(
-    work: Work,
-    evidence: Evidence,
-    drafts: Drafts,
-    *,
-    payload: Sequence[Payload],
-    stop: Stop | None,
-    paid_now: int,
-    read: str,
-) -> Finished:
+def commit_attempt(work: Work, evidence: Evidence, asked: Asked, *, payload: Sequence[Payload], read: str) -> Finished:
     """Commit how the requests of the open attempt ended; it stays open while one of them was not sent."""
-    attempt = evidence.batch["open_attempt"]
-    is_open = drafts.generations.filter(pl.col("outcome") == Outcome.NOT_SENT).height > 0
+    attempt, drafts, stop = evidence.batch["open_attempt"], asked.drafts, _stopped(asked.stop)
+    is_unsent = pl.col("outcome") == Outcome.NOT_SENT
+    unsent = drafts.generations.filter(is_unsent).height
+    after: dict[str, Any] = {} if unsent else {"open_attempt": None}
+    if asked.trip is not None:
+        # Whatever else stopped it: nothing of it is sent before a person has looked.
+        reason = pl.when(is_unsent).then(pl.lit(str(QuarantineReason.BROKEN_PROMPT))).otherwise(pl.col("reason"))
+        drafts = replace(drafts, generations=drafts.generations.with_columns(reason.alias("reason")))
+        stop = stop_of(asked.trip, work.recipe, work.batch, attempt=attempt, unsent=unsent)
+        after |= {"tripped_attempt": attempt, "asked_with": evidence.batch["asked_with"]}
     old = pl.col("attempt") != attempt
     evidence = replace(
         evidence,
@@ -232,7 +284,6 @@ def commit_attempt(
         samples=pl.concat([evidence.samples.filter(old), drafts.samples]),
     )
     here = {**work.here, "attempt": attempt}
-    swaps = [Swap("batches", work.here, {"open_attempt": attempt}, {} if is_open else {"open_attempt": None})]
     return finish_generated(
         work,
         evidence,
@@ -242,10 +293,11 @@ def commit_attempt(
             Change("steps", drafts.steps, here),
             Change("samples", drafts.samples, here),
         ],
-        swaps=swaps,
+        swaps=[Swap("batches", work.here, {"open_attempt": attempt}, after)],
         payload=payload,
-        stop=_stopped(stop),
-        paid_now=paid_now,
+        stop=stop,
+        paid_now=asked.paid_now,
+        audit={"journal": [list(each) for each in prefixes(work.lake.home, work.recipe.dataset, work.batch)]},
     )
 
 

@@ -12,6 +12,7 @@ from synth_assets.domain.drafting import draft
 from synth_assets.domain.ingestion import INGESTED_SCHEMA, Drop, adopt_rows, conversations_of, names_of
 from synth_assets.domain.transactions import Change, Lake, Swap
 from synth_assets.errors import RefusedError, UsageError
+from synth_assets.stages.asking import Asked
 from synth_assets.stages.generation import commit_attempt, finish_generated, stored_payload
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.vocabulary import Stage
@@ -89,7 +90,7 @@ def adopt(work: Work) -> Finished:
     ingested = work.lake.payload("ingested", INGESTED_SCHEMA, **work.here)
     conversations = conversations_of(requests, ingested, work.recipe.model)
     drafts, payload = stored_payload(work, draft(requests, conversations, model=work.recipe.model))
-    return commit_attempt(work, evidence, drafts, payload=payload, stop=None, paid_now=0, read=read)
+    return commit_attempt(work, evidence, Asked(drafts, stop=None, paid_now=0, trip=None), payload=payload, read=read)
 
 
 def batch_for(keys: Sequence[str], batches: pl.DataFrame) -> str | None:

@@ -20,6 +20,7 @@ from synth_assets.domain.ports import Embedder, Generator, LabelledTexts, Routin
 from synth_assets.errors import RefusedError
 from synth_assets.recipe.loader import template_sha256
 from synth_assets.stages.asking import Questions, ask, money_left, planned_templates
+from synth_assets.stages.breaking import breaker_of
 from synth_assets.stages.judgement import measure
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
@@ -77,7 +78,8 @@ def preview(
     else:
         templates = planned_templates(work.lake, work.recipe, evidence.templates, requests, plan.prompts)
     money = money_left(work, evidence, attempt)
-    questions = Questions(requests, plan.prompts, templates)
+    breaker = breaker_of(work.lake, work.recipe, work.row(), requests, plan.prompts)
+    questions = Questions(requests, plan.prompts, templates, breaker, quarantined={})
     asked = ask(work, questions, generator, money_usd=money, progress=progress)
     drafts = asked.drafts
     evidence = replace(

@@ -43,6 +43,22 @@ class Batches(pa.DataFrameModel):
     fence: pl.Int64 = column("Raised by every claim; a commit under an older one is refused.", ge=0)
     short_accepted_by: str = column("Who accepted fewer samples than promised; null if nobody did.", nullable=True)
     opened_at: INSTANT = column("When the batch was first planned.")
+    asked_with: str = column(
+        "Hash of the templates, models and reader of answers the latest attempt was planned with; null before the "
+        "first, or if not recorded.",
+        nullable=True,
+    )
+    tripped_attempt: pl.Int64 = column(
+        "Attempt that stopped because hardly any of its first answers can be used; null if none waits for a person.",
+        nullable=True,
+        ge=1,
+    )
+    anyway_attempt: pl.Int64 = column(
+        "Attempt that a person lets go on whatever its answers; null if none.", nullable=True, ge=1
+    )
+    broken_attempts: pl.Int64 = column(
+        "Attempts closed because their prompt was broken; they do not count against max_attempts.", before="0", ge=0
+    )
 
 
 class LabelBalances(pa.DataFrameModel):

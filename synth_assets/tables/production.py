@@ -45,6 +45,16 @@ class Generations(pa.DataFrameModel):
     calls: pl.Int64 = column("Calls made for it: several prompts in a row, or a second chance.", before="1", ge=0)
     generated_at: INSTANT = column("When the last answer was journaled; null without answer.", nullable=True)
     object_sha256: str = column("Payload object with the raw answers; null without answer.", nullable=True)
+    cost_bound_usd: pl.Float64 = column(
+        "What it cost, or can have cost at most where that is unknown; it counts against the budget; null when no "
+        "price is known, or if not recorded.",
+        unit="USD",
+        nullable=True,
+        ge=0,
+    )
+    lost_calls: pl.Int64 = column(
+        "Calls sent for it whose answer nobody waited for; what they cost is unknown.", before="0", ge=0
+    )
 
 
 class Steps(pa.DataFrameModel):

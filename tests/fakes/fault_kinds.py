@@ -7,7 +7,7 @@ import gzip
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Any
 
@@ -156,6 +156,38 @@ def chunked(*chunks: bytes) -> bytes:
     return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
 
 
+def inside(code: int | str) -> Script:
+    """Return an error of a code that came as an answer."""
+    return unpaid(whole(orjson.dumps({"error": {"message": CANARY, "code": code}})))
+
+
+def unpaid(script: Script) -> Script:
+    """Return a reply that is no answer, for all its status 200."""
+    return replace(script, is_whole=False)
+
+
+def encoded_as(name: str) -> Script:
+    return Script(lambda body: http("200 OK", orjson.dumps(healthy(body)).decode().encode(name)), is_whole=True)
+
+
+def streamed(*, is_whole: bool = True) -> Script:
+    """Return the healthy answer as server-sent events, two characters each."""
+
+    def data(body: dict[str, Any]) -> bytes:
+        text = healthy(body)["choices"][0]["message"]["content"]
+        deltas: list[dict[str, Any]] = [{"delta": {"content": text[at : at + 2]}} for at in range(0, len(text), 2)]
+        events = [{"choices": [each]} for each in [*deltas, {"delta": {}, "finish_reason": "stop"}]]
+        lines = [b"data: " + orjson.dumps(each) for each in (events if is_whole else events[:-1])]
+        return http("200 OK", b"\n\n".join([b": hello", *lines, b"data: [DONE]", b""]))
+
+    return Script(data, is_whole=True)
+
+
+PARTS = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": "They like doors."}]},
+    {"type": "text", "text": "A door of oak"},
+    {"type": "text", "text": " that never sticks."},
+]
 HALF = b'{"choices": [{"message": {"content": "' + CANARY.encode()
 DEAD = "http://127.0.0.1:9"
 PROXIES = tuple((name, DEAD) for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"))
@@ -178,6 +210,26 @@ STATUSES = [
     Kind("404", refusal("404 None", code="model_not_found"), quarantined(QuarantineReason.NOT_FOUND)),
     Kind("408, once", refusal("408 Late"), SECOND_TRY, times=1),
     Kind("409, once", refusal("409 Busy"), SECOND_TRY, times=1),
+    Kind(
+        "400 that names a parameter",
+        Script(http("400 Bad", orjson.dumps({"error": {"message": CANARY, "param": "max_tokens"}}))),
+        stopped(QuarantineReason.BAD_REQUEST),
+    ),
+    Kind(
+        "400 that quotes a parameter",
+        Script(http("400 Bad", orjson.dumps({"error": {"message": f"{CANARY}: 'temperature' is deprecated"}}))),
+        stopped(QuarantineReason.BAD_REQUEST),
+    ),
+    Kind(
+        "422 that points at a parameter",
+        Script(http("422 Odd", orjson.dumps({"detail": [{"loc": ["body", "seed"], "msg": CANARY}]}))),
+        stopped(QuarantineReason.BAD_REQUEST),
+    ),
+    Kind(
+        "400 that names the messages",
+        Script(http("400 Bad", orjson.dumps({"error": {"message": "'seed'", "param": "messages"}}))),
+        quarantined(QuarantineReason.BAD_REQUEST),
+    ),
     Kind("413", refusal("413 Long"), quarantined(QuarantineReason.BAD_REQUEST)),
     Kind("422", refusal("422 Odd"), quarantined(QuarantineReason.BAD_REQUEST)),
     Kind("500, once", refusal(f"500 {CANARY}"), SECOND_TRY, times=1),
@@ -270,13 +322,42 @@ BODIES = [
     Kind("a list", whole(b"[]"), MALFORMED),
     Kind("a string", whole(orjson.dumps(CANARY)), MALFORMED),
     Kind("a number", whole(b"1e999"), MALFORMED),
-    Kind("an error with status 200", whole(error()), MALFORMED),
+    Kind("an error with status 200, always", unpaid(whole(error())), FAILING),
+    Kind("an error with status 200, once", unpaid(whole(error())), SECOND_TRY, times=1),
+    Kind("429 in the body of a 200, once", inside(429), SECOND_TRY, times=1),
+    Kind("429 in the body of a 200, always", inside(429), quarantined(QuarantineReason.RATE_LIMITED, TRIES)),
+    Kind('"502" in the body of a 200, once', inside("502"), SECOND_TRY, times=1),
+    Kind(
+        "503 in the first choice of a 200, once", unpaid(choice(error={"code": 503}, message=None)), SECOND_TRY, times=1
+    ),
+    Kind("400 in the body of a 200", inside(400), quarantined(QuarantineReason.BAD_REQUEST)),
+    Kind("401 in the body of a 200", inside(401), stopped(QuarantineReason.UNAUTHORIZED)),
+    Kind("402 in the body of a 200", inside(402), stopped(QuarantineReason.QUOTA_EXHAUSTED)),
+    Kind(
+        "`insufficient_quota` in the body of a 200",
+        inside("insufficient_quota"),
+        stopped(QuarantineReason.QUOTA_EXHAUSTED),
+    ),
+    Kind("an error that is `null` beside the answer", bent(lambda document: document.update(error=None)), ANSWERED),
     Kind("no choices", whole(b'{"choices": []}'), MALFORMED),
     Kind("choices that are no list", whole(b'{"choices": {"0": "x"}}'), MALFORMED),
     Kind("a choice that is `null`", whole(b'{"choices": [null]}'), MALFORMED),
     Kind("a choice without a message", whole(b'{"choices": [{}]}'), MALFORMED),
     Kind("content that is a number", message(content=7), MALFORMED),
-    Kind("content that is a list", message(content=[{"type": "text", "text": CANARY}]), MALFORMED),
+    Kind("content that is a list of parts", message(content=PARTS), ANSWERED),
+    Kind("content of thoughts alone", message(content=PARTS[:1]), quarantined(QuarantineReason.EMPTY_ANSWER)),
+    Kind("content that is an empty list", message(content=[]), quarantined(QuarantineReason.EMPTY_ANSWER)),
+    Kind("events although none were asked for", streamed(), ANSWERED),
+    Kind("events that break off", streamed(is_whole=False), MALFORMED),
+    Kind("an error among events, once", unpaid(whole(b"data: " + error() + b"\n\n")), SECOND_TRY, times=1),
+    Kind("a byte order mark first", encoded_as("utf-8-sig"), ANSWERED),
+    Kind(
+        "a call of a tool nobody offered",
+        message(content=None, tool_calls=[{"function": {"name": CANARY}}]),
+        quarantined(QuarantineReason.TOOL_CALL),
+    ),
+    Kind("finish_reason `error`, once", unpaid(choice(finish_reason="error")), SECOND_TRY, times=1),
+    Kind("finish_reason `error`, always", unpaid(choice(finish_reason="error")), FAILING),
     Kind("a lone surrogate in the text", texts(rb"\ud800"), MALFORMED),
     Kind("NUL in the text", texts(rb"a\u0000b"), MALFORMED),
     Kind("NaN in the JSON", whole(b'{"choices": [{"message": {"content": "a"}}], "x": NaN}'), MALFORMED),

@@ -136,7 +136,7 @@ def _seed(stored: str) -> dict[str, Any]:
 
 def _batches() -> Rows:
     one = {"dataset": DATASET, "promised": 4, "max_attempts": 3, "attempts": 1, "current_from": 0, "fence": 1}
-    one |= {"short_accepted_by": None, "opened_at": NOON}
+    one |= {"short_accepted_by": None, "opened_at": NOON, "broken_attempts": 0}
     return [{**one, "batch": GREEN, "open_attempt": None}, {**one, "batch": STOPPED, "open_attempt": 1}]
 
 
@@ -195,6 +195,7 @@ def _generations(batch: str) -> Rows:
                 "latency_s": 0.5 if was_sent else None,
                 "mean_logprob": None,
                 "tries": 3 if reason == "truncated" else int(was_sent),
+                "lost_calls": 0,
                 "calls": int(was_sent),
                 "generated_at": NOON if was_sent else None,
                 "object_sha256": None,

@@ -39,6 +39,7 @@ KINDS = {
     "unauthorized": "401",
     "quota": "429 insufficient_quota",
     "bad_request": "400",
+    "old_parameter": "400 that names `max_tokens`, as long as that is sent",
     "missing_model": "404",
     "chat_only": "404 on /completions",
     "huge": "200 with `size` bytes",
@@ -232,6 +233,9 @@ class FakeOpenAI:
             return _error(status, code, retry)
         if kind == "chat_only" and request.path == "/v1/completions":
             return _error(404, "not_found")
+        if kind == "old_parameter" and "max_tokens" in request.body:
+            body = {"error": {"message": "SECRET-ECHO", "code": "unsupported_parameter", "param": "max_tokens"}}
+            return _Reply(400, json.dumps(body).encode())
         canned = _canned(fault)
         if canned is not None:
             return canned

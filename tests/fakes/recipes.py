@@ -82,6 +82,9 @@ RECIPE: dict[str, Any] = {
 }
 """`recipe.yaml` of the dataset; it uses no real data."""
 
+ANY_SHARE: dict[str, Any] = {"acceptance_share": {"min": 0.0, "because": "This is about the promise alone."}}
+"""A gate of `gates` that nothing fails: a batch whose samples are all rejected is short, and nothing else."""
+
 SETTINGS = ("batch", "generator", "gates")
 """Keys whose changes are merged into what is there; every other change replaces the whole key."""
 
