@@ -94,7 +94,7 @@ def test_a_provider_that_never_says_what_it_took_spends_no_more_than_the_budget(
 def test_the_gate_counts_what_is_unknown_at_its_most(bound: float, *, passed: bool) -> None:
     row = {"outcome": "answered", "cost_usd": None, "cost_bound_usd": bound, "lost_calls": 0}
     model = RecipeModel.model_validate(RECIPE | {"batch": RECIPE["batch"] | {"budget_usd": 1.0}})
-    evidence = Evidence(model, {"promised": 12}, generations=TABLES["generations"].frame([row]))
+    evidence = Evidence(model, {"promised": 12}, {}, generations=TABLES["generations"].frame([row]))
 
     verdict = within_budget(evidence)
 
@@ -108,7 +108,14 @@ def test_another_attempt_gets_what_the_first_one_may_have_left(tmp_path: Path) -
     world.run("prompt_templates", "seeds", "generation_plan", "generated")
     unknown = world.rows("generations").with_columns(pl.lit(None, pl.Float64).alias("cost_usd"))
     world.lake.commit(
-        Commit("tiny", "forget", "test", "", {}, changes=[Change("generations", unknown, {"dataset": "tiny"})])
+        Commit(
+            "tiny",
+            "forget",
+            "test",
+            "",
+            {},
+            changes=[Change("generations", unknown, {"dataset": "tiny", "batch": DAY, "attempt": 1})],
+        )
     )
     bound = world.rows("generations")["cost_bound_usd"].sum()
 

@@ -37,6 +37,8 @@ USELESS = frozenset(
         QuarantineReason.REFUSED,
         QuarantineReason.CONTENT_FILTER,
         QuarantineReason.EMPTY_ANSWER,
+        QuarantineReason.THOUGHTS_ONLY,
+        QuarantineReason.CONTROL_TOKENS,
         QuarantineReason.TRUNCATED,
         QuarantineReason.TOOL_CALL,
         QuarantineReason.MALFORMED_ANSWER,

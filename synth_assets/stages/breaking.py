@@ -8,7 +8,7 @@ import orjson
 import polars as pl
 
 from synth_assets.canonical import digest, sha256
-from synth_assets.domain import parsing
+from synth_assets.domain import fences, parsing, thoughts, tolerant_json
 from synth_assets.domain.breaker import FEWEST, PAIR, USELESS, Breaker, Pair, Trip
 from synth_assets.domain.planning import sampling_params
 from synth_assets.domain.ports import Routing
@@ -23,7 +23,7 @@ BATCHES_READ = 3
 WELL = 0.5
 """Share of a pair's answers that must have been usable for that."""
 
-READERS = (parsing,)
+READERS = (fences, parsing, thoughts, tolerant_json)
 """Modules that decide whether an answer can be used."""
 
 

@@ -345,7 +345,7 @@ BODIES = [
     Kind("a choice without a message", whole(b'{"choices": [{}]}'), MALFORMED),
     Kind("content that is a number", message(content=7), MALFORMED),
     Kind("content that is a list of parts", message(content=PARTS), ANSWERED),
-    Kind("content of thoughts alone", message(content=PARTS[:1]), quarantined(QuarantineReason.EMPTY_ANSWER)),
+    Kind("content of thoughts alone", message(content=PARTS[:1]), quarantined(QuarantineReason.THOUGHTS_ONLY)),
     Kind("content that is an empty list", message(content=[]), quarantined(QuarantineReason.EMPTY_ANSWER)),
     Kind("events although none were asked for", streamed(), ANSWERED),
     Kind("events that break off", streamed(is_whole=False), MALFORMED),
