@@ -21,7 +21,14 @@ time.sleep(600)
 """
 """A server with a child of its own; neither hears anything but a signal."""
 
-SERVE = "import sys; from synth_assets.cli.web import serve; sys.exit(7 if serve([sys.executable, '-c', sys.argv[1]]) else 0)"
+SERVE = """
+import sys
+from synth_assets.cli.web import serve
+sys.exit(7 if serve([sys.executable, "-c", sys.argv[1]]) else 0)
+"""
+DEAF_TO_INT = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+)
 PATIENCE_S = 60
 
 
@@ -56,7 +63,7 @@ def test_a_signal_ends_the_server_with_its_children(tmp_path: Path, end: int, la
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     )
     python = sys.executable
-    command = [*launcher, python, "-c", ignored, python, "-c", SERVE, TREE.format(file=str(file))]
+    command = [*launcher, python, "-c", DEAF_TO_INT, python, "-c", SERVE, TREE.format(file=str(file))]
     process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     pids = written(file)
 
