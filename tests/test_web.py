@@ -59,9 +59,6 @@ def test_what_is_no_port_is_a_mistake_of_usage(tmp_path: Path, port: str) -> Non
 def test_a_signal_ends_the_server_with_its_children(tmp_path: Path, end: int, launcher: tuple[str, ...]) -> None:
     """A shell starts what runs behind it with INT ignored, and nohup ignores HUP: that one alone is meant."""
     file = tmp_path / "pids"
-    ignored = (
-        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
-    )
     python = sys.executable
     command = [*launcher, python, "-c", DEAF_TO_INT, python, "-c", SERVE, TREE.format(file=str(file))]
     process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

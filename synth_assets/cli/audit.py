@@ -35,7 +35,7 @@ def log(*, dataset: str | None, limit: int, is_json: bool) -> None:
 
     project = Project()
     _chosen(project, dataset)
-    entries = log_of(project.lake, dataset, limit)
+    entries = log_of(project.readable, dataset, limit)
     if is_json:
         print_json(entries)
         return
@@ -74,7 +74,7 @@ def verify(*, dataset: str | None, head: str | None, is_json: bool) -> None:
     if given is not None and (not is_head(given) or len(chosen) != 1):
         what = "a head is 12 to 64 hex digits" if not is_head(given) else "a head belongs to one dataset"
         raise UsageError(what, where="--head", fix="synth audit verify DATASET --head HASH")
-    found = [verify_dataset(project.lake, name, given) for name in chosen]
+    found = [verify_dataset(project.readable, name, given) for name in chosen]
     if is_json:
         print_json([asdict(each) for each in found])
     else:
@@ -88,7 +88,7 @@ def verify(*, dataset: str | None, head: str | None, is_json: bool) -> None:
 def _chosen(project: Project, dataset: str | None) -> list[str]:
     from synth_assets.reports.audit import datasets
 
-    known = datasets(project.lake)
+    known = datasets(project.readable)
     if dataset is None:
         return known
     if dataset not in known:

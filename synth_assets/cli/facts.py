@@ -26,10 +26,10 @@ def status(*, dataset: str | None, is_json: bool) -> None:
     from synth_assets.reports.funnel import status as status_of
 
     project = Project()
-    known = sorted({*known_datasets(project.lake), *(each.dataset for each in project.datasets())})
+    known = sorted({*known_datasets(project.readable), *(each.dataset for each in project.datasets())})
     if dataset is not None and dataset not in known:
         raise _unknown(dataset, known)
-    found = [status_of(project.lake, name) for name in ([dataset] if dataset else known)]
+    found = [status_of(project.readable, name) for name in ([dataset] if dataset else known)]
     if is_json:
         print_json(found[0] if dataset else found)
         return
@@ -118,10 +118,10 @@ def versions(*, dataset: str, is_json: bool) -> None:
     from synth_assets.reports.releases import versions as versions_of
 
     project = Project()
-    known = sorted({*known_datasets(project.lake), *(each.dataset for each in project.datasets())})
+    known = sorted({*known_datasets(project.readable), *(each.dataset for each in project.datasets())})
     if dataset not in known:
         raise _unknown(dataset, known)
-    found = versions_of(project.lake, dataset)
+    found = versions_of(project.readable, dataset)
     if is_json:
         print_json(found)
         return
@@ -180,19 +180,19 @@ def _chain(project: Project, kind: str, text: str) -> dict[str, Any]:
     from synth_assets.reports.releases import version_number
 
     if kind == "sample":
-        return chains.of_sample(project.lake, text)
+        return chains.of_sample(project.readable, text)
     if kind == "model_run":
-        return chains.of_model_run(project.lake, text)
+        return chains.of_model_run(project.readable, text)
     if kind == "version":
         dataset, name = split_version(text)
-        return chains.of_version(project.lake, dataset, version_number(project.lake, dataset, name))
+        return chains.of_version(project.readable, dataset, version_number(project.readable, dataset, name))
     dataset, slash, rest = text.partition("/")
     name, _, version = rest.partition("@")
     if not slash or not dataset or not name:
         raise UsageError(
             f"{text[:80]!r} names no prompt", where="--prompt", fix="write DATASET/NAME or DATASET/NAME@VERSION"
         )
-    return chains.of_prompt(project.lake, dataset, name, version or None)
+    return chains.of_prompt(project.readable, dataset, name, version or None)
 
 
 @click.command()
@@ -206,10 +206,10 @@ def query(*, sql: str, limit: int, is_json: bool) -> None:
     `texts` (sample_id, field, text) and `seed_texts` (seed_id, field, text). `SELECT * FROM information_schema.columns`
     lists every column of the tables, docs/marts.md those of the marts.
     """
-    from resources.lake.query import run_query
+    from resources.lake.confined import run_confined
 
     project = Project()
-    frame = run_query(project.home, os.environ, sql, limit=limit + 1 if limit else None)
+    frame = run_confined(project.home, os.environ, sql, limit + 1 if limit else None)
     is_cut = bool(limit) and frame.height > limit
     frame = frame.head(limit) if is_cut else frame
     if is_json:

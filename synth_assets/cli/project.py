@@ -37,6 +37,17 @@ class Project:
 
         return self._kept_open.enter_context(leased_lake(self.home))
 
+    @cached_property
+    def readable(self) -> "DuckLake":
+        """The lake of this home for a command that only reads, also where nothing may be written.
+
+        Raises:
+            UsageError: nothing was made here yet.
+        """
+        from resources.lake import reading_lake
+
+        return self._kept_open.enter_context(reading_lake(self.home))
+
     def recipe(self, dataset: str) -> Recipe:
         """Return a dataset's recipe.
 
