@@ -61,6 +61,9 @@ UNSHOWABLE = re.compile("INTERVAL|BIT|UHUGEINT|UNION|TIME WITH TIME ZONE|MAP|BLO
 NO_PLAIN_VALUE = re.compile("^(?!(BOOLEAN|VARCHAR|TINYINT|SMALLINT|INTEGER|BIGINT|FLOAT|DOUBLE)$)")
 """Every type but the plain ones."""
 
+OF_FILES = (duckdb.IOException, duckdb.InvalidInputException, duckdb.InternalException)
+"""Errors that a damaged file raises; a statement may raise some of them too."""
+
 SPEAKS_OF_THE_SQL = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 """Errors whose messages hold names and the statement itself; any other may hold values of rows."""
 
@@ -112,7 +115,7 @@ def _interrupt(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextmanager
-def plainly(home: Path) -> Iterator[None]:
+def plainly(home: Path | None = None) -> Iterator[None]:
     """Turn the engine's errors into ours, which hold no values of rows."""
     try:
         yield
@@ -294,12 +297,13 @@ def too_large() -> UsageError:
     return _refused(f"the query needs more than {MEMORY_LIMIT} of memory", "ask for fewer rows, or aggregate")
 
 
-def _translated(error: BaseException, home: Path) -> SynthError:
+def _translated(error: BaseException, home: Path | None) -> SynthError:
     if isinstance(error, duckdb.InterruptException):
         return took_too_long()
     if isinstance(error, duckdb.OutOfMemoryException) or "bad_alloc" in str(error):
         return too_large()
-    if not isinstance(error, SPEAKS_OF_THE_SQL):
+    may_be_damage = type(error) is duckdb.Error or not isinstance(error, duckdb.Error) or isinstance(error, OF_FILES)
+    if home is not None and may_be_damage:
         damage = read_error(error, None, home)
         if isinstance(error, duckdb.IOException) or str(home / "lake") in damage.where:
             return damage

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from resources.llm.secrets import holds_secret
 from synth_assets.domain.ports import Answer, Ending, Mode
 from synth_assets.vocabulary import Outcome, QuarantineReason
 
@@ -105,9 +106,11 @@ def meaning(reply: Reply, mode: Mode, *, now: datetime) -> Choice | Fault:
     """Return the paid choice of a reply, or the fault it stands for."""
     if reply.status == HTTPStatus.OK:
         try:
-            return read_choice(reply.body, mode)
+            choice = read_choice(reply.body, mode)
         except MalformedAnswerError:
             return UNREADABLE
+        said = (choice.text, choice.reasoning, choice.model, choice.finish_reason)
+        return UNREADABLE if holds_secret(*said) else choice
     return _fault(reply, now)
 
 

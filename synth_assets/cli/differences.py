@@ -20,12 +20,12 @@ from synth_assets.reports.funnel import known_datasets
 @as_json
 def diff(*, dataset: str, before: str, now: str, rows: bool, is_json: bool) -> None:
     """Compare two versions (v1, latest) or two batches (2026-11-01) of DATASET."""
-    project = Project()
-    known = known_datasets(project.readable)
+    project = Project(is_reading=True)
+    known = known_datasets(project.lake)
     if dataset not in known:
         names = ", ".join(known) or "none yet"
         raise UsageError(f"nothing is known of {dataset[:80]!r}", where="the command line", fix=f"datasets: {names}")
-    facts = difference(project.readable, dataset, before, now)
+    facts = difference(project.lake, dataset, before, now)
     listed = facts.pop("rows", None)
     if rows and listed is None:
         raise UsageError(

@@ -25,11 +25,11 @@ def status(*, dataset: str | None, is_json: bool) -> None:
     from synth_assets.reports.funnel import known_datasets
     from synth_assets.reports.funnel import status as status_of
 
-    project = Project()
-    known = sorted({*known_datasets(project.readable), *(each.dataset for each in project.datasets())})
+    project = Project(is_reading=True)
+    known = sorted({*known_datasets(project.lake), *(each.dataset for each in project.datasets())})
     if dataset is not None and dataset not in known:
         raise _unknown(dataset, known)
-    found = [status_of(project.readable, name) for name in ([dataset] if dataset else known)]
+    found = [status_of(project.lake, name) for name in ([dataset] if dataset else known)]
     if is_json:
         print_json(found[0] if dataset else found)
         return
@@ -117,11 +117,11 @@ def versions(*, dataset: str, is_json: bool) -> None:
     from synth_assets.reports.funnel import known_datasets
     from synth_assets.reports.releases import versions as versions_of
 
-    project = Project()
-    known = sorted({*known_datasets(project.readable), *(each.dataset for each in project.datasets())})
+    project = Project(is_reading=True)
+    known = sorted({*known_datasets(project.lake), *(each.dataset for each in project.datasets())})
     if dataset not in known:
         raise _unknown(dataset, known)
-    found = versions_of(project.readable, dataset)
+    found = versions_of(project.lake, dataset)
     if is_json:
         print_json(found)
         return
@@ -166,7 +166,7 @@ def lineage(*, is_json: bool, up: bool, down: bool, **given: str | None) -> None
             fix="give one of --sample, --prompt, --version and --model-run",
         )
     ((kind, text),) = named.items()
-    found = _chain(Project(), kind, text)
+    found = _chain(Project(is_reading=True), kind, text)
     if up != down:
         found.pop("down" if up else "up")
     if is_json:
@@ -180,19 +180,19 @@ def _chain(project: Project, kind: str, text: str) -> dict[str, Any]:
     from synth_assets.reports.releases import version_number
 
     if kind == "sample":
-        return chains.of_sample(project.readable, text)
+        return chains.of_sample(project.lake, text)
     if kind == "model_run":
-        return chains.of_model_run(project.readable, text)
+        return chains.of_model_run(project.lake, text)
     if kind == "version":
         dataset, name = split_version(text)
-        return chains.of_version(project.readable, dataset, version_number(project.readable, dataset, name))
+        return chains.of_version(project.lake, dataset, version_number(project.lake, dataset, name))
     dataset, slash, rest = text.partition("/")
     name, _, version = rest.partition("@")
     if not slash or not dataset or not name:
         raise UsageError(
             f"{text[:80]!r} names no prompt", where="--prompt", fix="write DATASET/NAME or DATASET/NAME@VERSION"
         )
-    return chains.of_prompt(project.readable, dataset, name, version or None)
+    return chains.of_prompt(project.lake, dataset, name, version or None)
 
 
 @click.command()
@@ -208,7 +208,7 @@ def query(*, sql: str, limit: int, is_json: bool) -> None:
     """
     from resources.lake.confined import run_confined
 
-    project = Project()
+    project = Project(is_reading=True)
     frame = run_confined(project.home, os.environ, sql, limit + 1 if limit else None)
     is_cut = bool(limit) and frame.height > limit
     frame = frame.head(limit) if is_cut else frame

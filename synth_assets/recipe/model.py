@@ -17,7 +17,7 @@ from synth_assets.recipe.models import ModelUse
 from synth_assets.recipe.prices import PriceModel
 from synth_assets.recipe.providers import EMBEDDED
 from synth_assets.recipe.rotation import Rotation, WeightsRotation, refuse_high_floor
-from synth_assets.recipe.strict import Identifier, Name, Reason, Strict
+from synth_assets.recipe.strict import RESERVED, Identifier, Name, Reason, Strict
 from synth_assets.recipe.tags import AxisTag, TagRule
 from synth_assets.vocabulary import Assessment
 
@@ -275,6 +275,13 @@ class RecipeModel(Strict):
     def prompt(self, name: str) -> PromptUse:
         """Return the use of the template that begins a request by this name."""
         return next(use for use in self.prompts if use.name == name)
+
+    @field_validator("dataset")
+    @classmethod
+    def _name_is_free(cls, value: str) -> str:
+        if value in RESERVED:
+            raise ValueError(f"{value!r} is the name of a group of its own; rename the folder and this key")
+        return value
 
     @field_validator("cron")
     @classmethod
