@@ -29,10 +29,8 @@ help: ## list the targets
 demo: install ## run the demo: no key, no network
 	$(VENV)/bin/synth demo
 
-# DAGSTER_HOME names the folder of dagster.yaml; where runs are kept is decided in there, not by this variable.
-ui: export DAGSTER_HOME := $(CURDIR)
 ui: install ## start the web UI on http://127.0.0.1:3000 (PORT=...)
-	$(VENV)/bin/dg dev -w workspace.yaml --host 127.0.0.1 --port $(PORT)
+	@$(VENV)/bin/synth ui --port $(PORT)
 
 test: install-dev ## run the quick tests
 	$(PY) -m pytest -q -n 2 -m "not slow and not browser"

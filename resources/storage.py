@@ -15,9 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import sqlalchemy
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
+from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.pool import StaticPool
@@ -33,6 +37,17 @@ MAX_MORE = 20
 
 BUSY_TIMEOUT_S = 60
 """How long another writer of the same file is waited for."""
+
+
+def address_of(base_dir: str, db_name: str) -> str:
+    """Return the URL of one of Dagster's files; unquoted, a % or ? in the folder's name would mean something else."""
+    return f"sqlite:///{quote(str(Path(base_dir).absolute() / f'{db_name}.db'))}"
+
+
+# Dagster builds the URLs where nobody can hand it one.
+sqlite_event_log.create_db_conn_string = address_of
+sqlite_run_storage.create_db_conn_string = address_of
+sqlite_schedule_storage.create_db_conn_string = address_of
 
 
 class OpenEventLog(SqliteEventLogStorage):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from math import fsum
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ from dbt_like_sql.audits import RULES, audits_of
 from dbt_like_sql.compiler import shipped_models
 from dbt_like_sql.header import AuditCall, Header
 from resources.lake import DuckLake, open_lake
-from synth_assets.assets.marts import FRESH, MARTS, WRITTEN_BY, mart_assets
+from synth_assets.assets.marts import HUB, MARTS, WRITTEN_BY, mart_assets
 from synth_assets.definitions import build_defs
 from synth_assets.domain.transactions import Change, Commit
 from synth_assets.recipe import discover
@@ -521,21 +522,22 @@ def test_a_mart_of_the_same_rows_has_the_same_data_version(small: DuckLake, kept
 
 @pytest.fixture(scope="module")
 def two_datasets(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
-    """One of them has the name of the marts' own group."""
     root = tmp_path_factory.mktemp("recipes")
     write_recipe(root)
-    write_recipe(root, dataset="marts")
+    write_recipe(root, dataset="other")
     return build_defs(discover(root))
 
 
-def test_a_mart_stands_downstream_of_every_dataset(two_datasets: dg.Definitions) -> None:
+def test_the_marts_hang_on_one_edge_of_each_dataset_whose_own_assets_stay_a_line(two_datasets: dg.Definitions) -> None:
     specs = {spec.key.to_user_string(): spec for spec in two_datasets.resolve_all_asset_specs()}
+    deps = {name: {dep.asset_key.to_user_string() for dep in spec.deps} for name, spec in specs.items()}
 
-    deps = {dep.asset_key.to_user_string() for dep in specs["marts/usage"].deps}
-    assert deps == {f"{name}/{stage}" for name in ("tiny", "marts") for stage in ("dataset_version", "model_run")}
-    assert {dep.asset_key.path[-1] for dep in specs["marts/reject_reasons"].deps} == {
-        *("generation_plan", "generated", "curated"),
-    }
+    between = [(up, down) for down, ups in deps.items() for up in ups if specs[up].group_name != specs[down].group_name]
+    assert sorted(between) == [("other/model_run", f"marts/{HUB}"), ("tiny/model_run", f"marts/{HUB}")]
+    assert [deps[f"marts/{name}"] for name in NAMES] == [{f"marts/{HUB}"}] * len(NAMES)
+    line = ("generation_plan", *map(str, BATCH_STAGES), "dataset_version", "model_run")
+    for before, after in pairwise(line):
+        assert deps[f"tiny/{after}"] == {f"tiny/{before}"}
     assert all(specs[f"marts/{name}"].partitions_def is None for name in NAMES)
 
 
@@ -659,7 +661,8 @@ def test_marts_wait_for_the_end_of_a_run_but_no_longer_than_an_hour(
     assert watched.tick(start + timedelta(hours=1)) == OF_BATCHES
 
 
-def test_every_mart_is_kept_fresh() -> None:
-    conditions = {spec.automation_condition for asset in mart_assets([]) for spec in asset.specs}
+def test_every_mart_is_kept_fresh(two_datasets: dg.Definitions) -> None:
+    specs = {spec.key.to_user_string(): spec for spec in two_datasets.resolve_all_asset_specs()}
 
-    assert conditions == {FRESH}
+    assert {name for name in NAMES if specs[f"marts/{name}"].automation_condition is None} == set()
+    assert specs[f"marts/{HUB}"].automation_condition is None

@@ -3,11 +3,8 @@
 Only loopback; a port of the system's choice; every process ends with the ``with`` block.
 """
 
-import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +15,8 @@ from typing import Any, TypeVar
 import httpx2
 import orjson
 
-from resources.places import PROJECT
-from tests.command import DATASET, Home
+from synth_assets.cli.web import any_free
+from tests.command import DATASET, SYNTH, Home
 
 LOCATION = {"repositoryLocationName": "synth_assets", "repositoryName": "__repository__"}
 PATIENCE_S = 300
@@ -152,12 +149,6 @@ def wait_for(found: Callable[[], T | None]) -> T:
     raise AssertionError("waited in vain")
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @contextmanager
 def web_ui(home: Home, log: Path) -> Iterator[Web]:
     """Start what `make ui` starts, and end all of it: server, daemon, code server and run workers.
@@ -166,14 +157,11 @@ def web_ui(home: Home, log: Path) -> Iterator[Web]:
         home: whose recipes and data.
         log: file for what the processes say.
     """
-    port = free_port()
-    command = [str(Path(sys.executable).with_name("dg")), "dev", "-w", "workspace.yaml", "--host", "127.0.0.1"]
-    environment = {**home.environment, "DAGSTER_HOME": str(PROJECT), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    port = any_free()
     with log.open("wb") as said:
         process = subprocess.Popen(
-            [*command, "--port", str(port)],
-            cwd=PROJECT,
-            env=environment,
+            [str(SYNTH), "ui", "--port", str(port)],
+            env=home.environment,
             stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -183,12 +171,8 @@ def web_ui(home: Home, log: Path) -> Iterator[Web]:
             wait_for(lambda: _is_up(web, process, log))
             yield web
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=PATIENCE_S)
 
 
 def _is_up(web: Web, process: subprocess.Popen[bytes], log: Path) -> bool:

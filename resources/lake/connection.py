@@ -1,13 +1,18 @@
 """A DuckDB connection with DuckLake attached, loaded from wheels: nothing fetched, nothing written home."""
 
 import importlib.util
+import shutil
+import tempfile
+import weakref
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
+from resources.lake.damage import is_broken
+from resources.lake.place import CATALOG, is_writable, place
 from resources.postgres import Server
-from synth_assets.errors import IntegrityError, StoppedError, UsageError
+from synth_assets.errors import IntegrityError, StoppedError, SynthError, UsageError
 from synth_assets.tables import TABLES, Table
 
 SQL_TYPES = {
@@ -38,11 +43,15 @@ def connect(server: Server | None, home: Path, *, read_only: bool = False) -> du
 
     Raises:
         StoppedError: the catalog cannot be reached.
+        IntegrityError: its file is damaged.
         UsageError: there is none yet, and it may only be read.
     """
-    if read_only and server is None and not (home / "catalog.sqlite").is_file():
-        raise _nothing_yet(server, home)
-    home.mkdir(parents=True, exist_ok=True)
+    if read_only and server is None and not (home / CATALOG).is_file():
+        raise nothing_yet(server, home)
+    if server is None and _was_emptied(home):
+        raise _broken("it is empty, and the ledger is not", home)
+    if not read_only:
+        home.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
     for name in ("postgres_scanner" if server else "sqlite_scanner", "ducklake"):
         connection.execute(f"LOAD '{_extension(name)}'")
@@ -51,28 +60,57 @@ def connect(server: Server | None, home: Path, *, read_only: bool = False) -> du
     # What the lake is asked is small: with more threads a read costs twice the CPU, most of it spent waiting in turns.
     connection.execute("SET threads = 1")
     try:
-        connection.execute(_attach(server, home, read_only=read_only))
+        catalog = _copied(home, connection) if read_only and not is_writable(home) else home / CATALOG
+        connection.execute(_attach(server, home, catalog, read_only=read_only))
         connection.execute("USE lake")
         if not read_only:
             _create_missing(connection)
     except duckdb.Error as error:
         if read_only and NOT_THERE in str(error):
-            raise _nothing_yet(server, home) from None
-        # DuckDB's own message would show the password of a server.
-        raise StoppedError(
-            f"the lake's catalog cannot be opened ({type(error).__name__})",
-            where=place(server, home),
-            fix="check that the database runs, that the address is right and that the disk has room",
-        ) from None
+            raise nothing_yet(server, home) from None
+        raise _unopened(error, server, home) from None
     return connection
 
 
-def place(server: Server | None, home: Path) -> str:
-    """Return where the catalog is, for a person."""
-    return f"{server.variable}, {server.shown}" if server else str(home / "catalog.sqlite")
+def _was_emptied(home: Path) -> bool:
+    """Whether the catalog holds nothing though something was committed; SQLite would take it for a new one."""
+    catalog = home / CATALOG
+    is_empty = catalog.is_file() and catalog.stat().st_size == 0 and not (home / f"{CATALOG}-wal").is_file()
+    return is_empty and next((home / "ledger").glob("*/*.jsonl"), None) is not None
 
 
-def _nothing_yet(server: Server | None, home: Path) -> UsageError:
+def _copied(home: Path, connection: duckdb.DuckDBPyConnection) -> Path:
+    """Return a copy of a catalog that may not be written to: SQLite cannot open one in WAL mode where it stands."""
+    folder = Path(tempfile.mkdtemp(prefix="synth-catalog-"))
+    weakref.finalize(connection, shutil.rmtree, folder, ignore_errors=True)
+    for file in (home / CATALOG, home / f"{CATALOG}-wal"):
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
+    return folder / CATALOG
+
+
+def _unopened(error: duckdb.Error, server: Server | None, home: Path) -> SynthError:
+    is_operational = type(error) is duckdb.Error or isinstance(error, duckdb.OperationalError)
+    if server is None and (not is_operational or is_broken(home / CATALOG)):
+        return _broken(type(error).__name__, home)
+    # DuckDB's own message would show the password of a server.
+    return StoppedError(
+        f"the lake's catalog cannot be opened ({type(error).__name__})",
+        where=place(server, home),
+        fix="check that the database runs, that the address is right and that the disk has room",
+    )
+
+
+def _broken(how: str, home: Path) -> IntegrityError:
+    return IntegrityError(
+        f"the lake's catalog is damaged ({how})",
+        where=str(home / CATALOG),
+        fix="restore it from a backup",
+    )
+
+
+def nothing_yet(server: Server | None, home: Path) -> UsageError:
+    """Return what is said of a home in which nothing was made."""
     return UsageError(
         "there is nothing to query yet",
         where=place(server, home) if server else str(home),
@@ -93,7 +131,7 @@ def _extension(name: str) -> Path:
     return file
 
 
-def _attach(server: Server | None, home: Path, *, read_only: bool) -> str:
+def _attach(server: Server | None, home: Path, catalog: Path, *, read_only: bool) -> str:
     data = home / "lake"
     options = [f"DATA_PATH '{quoted(data)}/'", "OVERRIDE_DATA_PATH true"]
     if read_only:
@@ -101,7 +139,7 @@ def _attach(server: Server | None, home: Path, *, read_only: bool) -> str:
     if server:
         return f"ATTACH 'ducklake:postgres:{quoted(server.dsn)}' AS lake ({', '.join(options)})"
     options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 10000"]
-    return f"ATTACH 'ducklake:sqlite:{quoted(home / 'catalog.sqlite')}' AS lake ({', '.join(options)})"
+    return f"ATTACH 'ducklake:sqlite:{quoted(catalog)}' AS lake ({', '.join(options)})"
 
 
 def quoted(value: object) -> str:
@@ -109,7 +147,8 @@ def quoted(value: object) -> str:
     return str(value).replace("'", "''")
 
 
-def _create_missing(connection: duckdb.DuckDBPyConnection) -> None:
+def missing_tables(connection: duckdb.DuckDBPyConnection) -> tuple[list[Table], list[str]]:
+    """Return the tables a lake lacks, and the statements that make them and add the columns its tables lack."""
     rows = connection.execute(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'"
     ).fetchall()
@@ -124,6 +163,11 @@ def _create_missing(connection: duckdb.DuckDBPyConnection) -> None:
         if table.name in present
         for statement in _added(table, present[table.name])
     ]
+    return new, missing
+
+
+def _create_missing(connection: duckdb.DuckDBPyConnection) -> None:
+    new, missing = missing_tables(connection)
     if not missing:
         return
     connection.execute("BEGIN")

@@ -1,12 +1,16 @@
 """One open lake per home and process: attaching costs more than most of what is then asked."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from resources.lake.connection import nothing_yet
+from resources.lake.place import CATALOG, is_writable
 from resources.lake.store import DuckLake, open_lake
+from resources.postgres import catalog_server
 
 _open: dict[Path, "_Lease"] = {}
 _mutex = threading.RLock()
@@ -35,3 +39,26 @@ def leased_lake(home: Path) -> Iterator[DuckLake]:
             if lease.holders == 0:
                 del _open[home]
                 lease.lake.close()
+
+
+@contextmanager
+def reading_lake(home: Path) -> Iterator[DuckLake]:
+    """Yield the lake of a home for a command that only reads: where there is none, none is made.
+
+    A home that cannot be written to is read from a copy of its catalog, without a lock.
+
+    Raises:
+        UsageError: nothing was made here yet.
+    """
+    server = catalog_server(os.environ)
+    if server is None and not (home / CATALOG).is_file():
+        raise nothing_yet(server, home)
+    if is_writable(home):
+        with leased_lake(home) as lake:
+            yield lake
+        return
+    reading = DuckLake(home, server, os.environ, is_read_only=True)
+    try:
+        yield reading
+    finally:
+        reading.close()

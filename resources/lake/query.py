@@ -7,7 +7,7 @@ own locks stand behind that.
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ import polars as pl
 
 from dbt_like_sql.compiler import shipped_models
 from resources.lake.connection import connect
+from resources.lake.damage import PANIC, is_damage, read_error
 from resources.objects import ObjectFiles
 from resources.postgres import catalog_server
-from synth_assets.errors import IntegrityError, StoppedError, SynthError, UsageError
+from synth_assets.errors import IntegrityError, SynthError, UsageError
 from synth_assets.tables import TABLES
 
 TIME_LIMIT_S = 30.0
@@ -57,11 +58,24 @@ MARTS = "marts"
 UNSHOWABLE = re.compile("INTERVAL|BIT|UHUGEINT|UNION|TIME WITH TIME ZONE|MAP|BLOB|VARINT|BIGNUM|GEOMETRY|VARIANT")
 """Types that no frame holds faithfully; they are returned as DuckDB writes them."""
 
+NO_PLAIN_VALUE = re.compile("^(?!(BOOLEAN|VARCHAR|TINYINT|SMALLINT|INTEGER|BIGINT|FLOAT|DOUBLE)$)")
+"""Every type but the plain ones."""
+
+OF_FILES = (duckdb.IOException, duckdb.InvalidInputException, duckdb.InternalException)
+"""Errors that a damaged file raises; a statement may raise some of them too."""
+
 SPEAKS_OF_THE_SQL = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 """Errors whose messages hold names and the statement itself; any other may hold values of rows."""
 
 
-def run_query(home: Path, environ: Mapping[str, str], sql: str, limit: int | None = None) -> pl.DataFrame:
+def run_query(
+    home: Path,
+    environ: Mapping[str, str],
+    sql: str,
+    limit: int | None = None,
+    *,
+    confine: Callable[[], None] = lambda: None,
+) -> pl.DataFrame:
     """Return the result of one SELECT.
 
     Tables of the contract are known by their names, marts as ``marts.NAME``, texts through
@@ -72,6 +86,7 @@ def run_query(home: Path, environ: Mapping[str, str], sql: str, limit: int | Non
         environ: where SYNTH_CATALOG is looked up.
         sql: the statement.
         limit: rows at most; None returns all.
+        confine: called once everything is open and before the statement runs, to take away what it may not use.
 
     Raises:
         UsageError: it is not exactly one SELECT, names something else, cannot be computed, or takes too long; or there
@@ -84,10 +99,11 @@ def run_query(home: Path, environ: Mapping[str, str], sql: str, limit: int | Non
     timer.daemon = True
     timer.start()
     try:
-        with plainly():
+        with plainly(home):
             statement, views = checked(connection, sql)
             contain(connection, home, views)
-            return fetched(connection.sql(statement), limit)
+            confine()
+            return _shown(connection, statement, limit)
     finally:
         timer.cancel()
         connection.close()
@@ -99,12 +115,30 @@ def _interrupt(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextmanager
-def plainly() -> Iterator[None]:
+def plainly(home: Path | None = None) -> Iterator[None]:
     """Turn the engine's errors into ours, which hold no values of rows."""
     try:
         yield
-    except duckdb.Error as error:
-        raise _translated(error) from None
+    except MemoryError:
+        raise too_large() from None
+    except BaseException as error:
+        if not is_damage(error):
+            raise
+        raise _translated(error, home) from None
+
+
+def _shown(connection: duckdb.DuckDBPyConnection, statement: str, limit: int | None) -> pl.DataFrame:
+    """Return the rows; as text where a frame cannot hold a value, such as a time that is infinite."""
+    try:
+        frame = fetched(connection.sql(statement), limit)
+        for column in frame:
+            if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean)):
+                column.to_list()  # Polars panics here at a time that Python has no value for
+        return frame
+    except BaseException as error:
+        if type(error).__name__ != PANIC:
+            raise
+    return fetched(connection.sql(statement), limit, unshowable=NO_PLAIN_VALUE)
 
 
 def checked(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[str, set[str]]:
@@ -219,11 +253,13 @@ def _payload(connection: duckdb.DuckDBPyConnection, home: Path, view: str) -> li
     return files
 
 
-def fetched(relation: duckdb.DuckDBPyRelation, limit: int | None) -> pl.DataFrame:
-    """Return the rows as a frame; whole numbers wider than 64 bits become text."""
+def fetched(
+    relation: duckdb.DuckDBPyRelation, limit: int | None, *, unshowable: re.Pattern[str] = UNSHOWABLE
+) -> pl.DataFrame:
+    """Return the rows as a frame; whole numbers wider than 64 bits and values of ``unshowable`` types become text."""
     relation = relation.project("*") if limit is None else relation.limit(limit).project("*")
     columns = [
-        f"CAST({_name(name)} AS VARCHAR) AS {_name(name)}" if UNSHOWABLE.search(str(dtype)) else _name(name)
+        f"CAST({_name(name)} AS VARCHAR) AS {_name(name)}" if unshowable.search(str(dtype)) else _name(name)
         for name, dtype in zip(relation.columns, relation.types, strict=True)
     ]
     frame = pl.DataFrame(relation.project(", ".join(columns)))
@@ -249,17 +285,28 @@ def _refused(what: str, fix: str) -> UsageError:
     return UsageError(what, where="the query", fix=fix)
 
 
-def _translated(error: duckdb.Error) -> SynthError:
+def took_too_long() -> UsageError:
+    """Return what is said of a query that was stopped for its time."""
+    return _refused(
+        f"the query took longer than {TIME_LIMIT_S:.0f} s and was stopped", "ask for less, or filter earlier"
+    )
+
+
+def too_large() -> UsageError:
+    """Return what is said of a query that was stopped for its memory."""
+    return _refused(f"the query needs more than {MEMORY_LIMIT} of memory", "ask for fewer rows, or aggregate")
+
+
+def _translated(error: BaseException, home: Path | None) -> SynthError:
     if isinstance(error, duckdb.InterruptException):
-        return _refused(
-            f"the query took longer than {TIME_LIMIT_S:.0f} s and was stopped", "ask for less, or filter earlier"
-        )
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return _refused(f"the query needs more than {MEMORY_LIMIT} of memory", "ask for fewer rows, or aggregate")
-    if isinstance(error, duckdb.IOException):
-        return StoppedError(
-            "the lake's files cannot be read", where="SYNTH_HOME", fix="check the disk, then `synth doctor`"
-        )
+        return took_too_long()
+    if isinstance(error, duckdb.OutOfMemoryException) or "bad_alloc" in str(error):
+        return too_large()
+    may_be_damage = type(error) is duckdb.Error or not isinstance(error, duckdb.Error) or isinstance(error, OF_FILES)
+    if home is not None and may_be_damage:
+        damage = read_error(error, None, home)
+        if isinstance(error, duckdb.IOException) or str(home / "lake") in damage.where:
+            return damage
     if isinstance(error, SPEAKS_OF_THE_SQL):
         first = " ".join(str(error).partition("\n\nLINE")[0].partition(": ")[2].split())
         plain = "".join(letter if letter.isprintable() else "?" for letter in first)

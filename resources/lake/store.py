@@ -16,9 +16,11 @@ import polars as pl
 from resources.actor import acting_as
 from resources.journal import prefixes
 from resources.lake.chains import Chains, migration, refuse_unnamed
-from resources.lake.connection import connect, place, quoted
+from resources.lake.connection import connect, missing_tables, quoted
+from resources.lake.damage import is_damage, is_disk_full, read_error
 from resources.lake.head_file import head_file
 from resources.lake.ledger import Ledger
+from resources.lake.place import is_writable, place
 from resources.lake.signing import signer
 from resources.locks import commit_lock, holding
 from resources.objects import ObjectFiles, disk_full
@@ -47,7 +49,21 @@ class _Stream:
 class DuckLake:
     """The `Lake` port on DuckLake; one connection per instance, safe to share between threads."""
 
-    def __init__(self, home: Path, server: Server | None, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Path, server: Server | None, environ: Mapping[str, str], *, is_read_only: bool = False
+    ) -> None:
+        """Open the lake.
+
+        Args:
+            home: SYNTH_HOME.
+            server: where the catalog is; None for SQLite under ``home``.
+            environ: where the actor, the key and the file of heads are looked up.
+            is_read_only: create and lock nothing; what would commit is refused.
+
+        Raises:
+            RefusedError: the home cannot be written to, or would have to be.
+            UsageError: there is none, and it may only be read.
+        """
         self.home = home
         self.server = server
         self.actor = acting_as(environ)
@@ -55,10 +71,16 @@ class DuckLake:
         self.ledger = Ledger(home / "ledger")
         self.chains = Chains(self._query, self.get, self.ledger, sign=signer(environ), kept=head_file(environ))
         self._mutex = threading.RLock()
-        home.mkdir(parents=True, exist_ok=True)
+        self._is_read_only = is_read_only
         self._commit_lock = commit_lock(home, server)
+        if not (is_read_only or is_writable(home)):
+            raise self._unwritable()
+        if not is_read_only:
+            home.mkdir(parents=True, exist_ok=True)
         with self._alone():
-            self._connection = connect(server, home)
+            self._connection = connect(server, home, read_only=is_read_only)
+        if is_read_only and missing_tables(self._connection)[1]:
+            raise self._unwritable("was made by an earlier version of the project and lacks columns")
 
     def close(self) -> None:
         """Let go of the catalog."""
@@ -74,10 +96,10 @@ class DuckLake:
                 found = f"SELECT {columns} FROM lake.{table}{condition}"
                 relation = self._connection.sql(found, params=values) if values else self._connection.sql(found)
                 return pl.DataFrame(relation).cast(TABLES[table].dtypes)
-            except duckdb.ProgrammingError:
-                raise  # a mistake of ours, not of the disk or the catalog
-            except duckdb.Error as error:
-                raise self._translated(error, "be read") from None
+            except BaseException as error:
+                if not is_damage(error):
+                    raise
+                raise read_error(error, self.server, self.home, table) from None
 
     def whole(self, table: str) -> pl.DataFrame:
         """Return all rows of a table, read without any condition: no stored minimum or maximum can hide one."""
@@ -90,10 +112,12 @@ class DuckLake:
                 for name, frame in frames.items():
                     self._connection.register(name, _Stream(frame))
                 return pl.DataFrame(self._connection.sql(sql))
-            except duckdb.ProgrammingError:
-                raise  # a mistake of ours, not of the disk or the catalog
-            except duckdb.Error as error:
-                raise self._translated(error, "be read") from None
+            except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
+                raise  # a mistake of ours in the statement: nothing was read yet
+            except BaseException as error:
+                if not is_damage(error):
+                    raise
+                raise read_error(error, self.server, self.home) from None
             finally:
                 for name in frames:
                     self._connection.unregister(name)
@@ -101,10 +125,10 @@ class DuckLake:
     def _query(self, sql: str, values: Sequence[Any]) -> pl.DataFrame:
         try:
             return pl.DataFrame(self._connection.sql(sql, params=list(values)))
-        except duckdb.ProgrammingError:
-            raise  # a mistake of ours, not of the disk or the catalog
-        except duckdb.Error as error:
-            raise self._translated(error, "be read") from None
+        except BaseException as error:
+            if not is_damage(error):
+                raise
+            raise read_error(error, self.server, self.home) from None
 
     def chain(self, dataset: str) -> Chain:
         """Return what the audit chain of a dataset proves; see `Lake.chain`."""
@@ -147,6 +171,8 @@ class DuckLake:
 
     def commit(self, commit: Commit) -> Receipt:
         """Apply a commit; see `Lake.commit`."""
+        if self._is_read_only:
+            raise self._unwritable()
         commit, lines = sealed(commit)
         with self._mutex:
             tries = 0
@@ -319,7 +345,7 @@ class DuckLake:
             return
 
     def _translated(self, error: Exception, failed_to: str) -> StoppedError:
-        if _is_disk_full(error):
+        if is_disk_full(error):
             return disk_full(self.home)
         return StoppedError(
             f"the lake could not {failed_to} ({type(error).__name__}); nothing was changed",
@@ -327,9 +353,19 @@ class DuckLake:
             fix="run the same command again; if it persists, check the catalog and the disk",
         )
 
+    def _unwritable(self, because: str = "cannot be written to") -> RefusedError:
+        return RefusedError(
+            f"SYNTH_HOME {because}, and this has to write",
+            where=str(self.home),
+            fix="make it writable for this user, or run the command where it is; what only reads works as it is",
+        )
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Hold the commit section: SQLite catalogs refuse writers that overlap, Postgres would let them conflict."""
+        if self._is_read_only:
+            yield
+            return
         with holding(self._commit_lock, wait_s=LOCK_WAIT_S):
             yield
 
@@ -352,12 +388,7 @@ def catalog_place(home: Path, environ: Mapping[str, str]) -> str:
 
 def _may_pass(error: Exception) -> bool:
     """Whether the same transaction may go through when tried again: a conflict, or a connection that was lost."""
-    return (type(error) is duckdb.Error or isinstance(error, duckdb.OperationalError)) and not _is_disk_full(error)
-
-
-def _is_disk_full(error: Exception) -> bool:
-    text = str(error).lower()
-    return any(sign in text for sign in ("no space", "disk is full", "file too large", "could not write", "disk full"))
+    return (type(error) is duckdb.Error or isinstance(error, duckdb.OperationalError)) and not is_disk_full(error)
 
 
 def _where(equals: Mapping[str, Any]) -> tuple[str, list[Any]]:

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from resources.llm.bodies import NoDocumentError, document_of, error_in, parts_of, refused_parameter, words_of
+from resources.llm.secrets import holds_secret
 from synth_assets.domain.ports import Answer, Ending, Mode
 from synth_assets.domain.thoughts import part
 from synth_assets.vocabulary import Outcome, QuarantineReason
@@ -115,9 +116,11 @@ def meaning(reply: Reply, mode: Mode, *, now: datetime) -> Choice | Fault:
         if error is not None:  # it decides as if its status were that of the reply
             status, codes = error
             return _fault(Reply(status, reply.headers, reply.body), codes, now)
-        return choice_of(document, mode)
+        choice = choice_of(document, mode)
     except (MalformedAnswerError, NoDocumentError):
         return UNREADABLE
+    said = (choice.text, choice.reasoning, choice.model, choice.finish_reason)
+    return UNREADABLE if holds_secret(*said) else choice
 
 
 def answer_of(choice: Choice, call_id: str, *, tries: int, latency_s: float, at: datetime) -> Answer:

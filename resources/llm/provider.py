@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
+from resources.llm.secrets import remember
 from synth_assets.domain.ports import Price, Provider
 from synth_assets.errors import UsageError
 from synth_assets.recipe.model import Generator as Settings
@@ -40,6 +41,11 @@ class Address:
 
     base_url: str
     api_key: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Make the key known, so that an answer that echoes it is stored nowhere."""
+        if self.api_key != NO_KEY:
+            remember(self.api_key)
 
 
 def uses_of(settings: Settings, environ: Mapping[str, str], profiles: Profiles) -> list[ModelUse]:

@@ -1,7 +1,9 @@
 """The marts as assets: one SELECT over all datasets each, audited, and kept as a Parquet file."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from io import BytesIO
+from operator import or_
 from typing import Any
 
 import dagster as dg
@@ -16,6 +18,7 @@ from synth_assets.assets.partitions import key_of
 from synth_assets.assets.report import clearly, preview, schema_of
 from synth_assets.canonical import sha256
 from synth_assets.recipe.loader import Recipe
+from synth_assets.tables import TABLES
 from synth_assets.vocabulary import BATCH_STAGES, Stage
 
 MARTS = "marts"
@@ -43,32 +46,65 @@ WRITTEN_BY: Mapping[str, tuple[str, ...]] = {
     "evaluations": (Stage.MODEL_RUN,),
     "usage_log": (Stage.DATASET_VERSION, Stage.MODEL_RUN),
 }
-"""Which assets of a dataset write a table. A mart stands downstream of them, in every dataset."""
+"""Which assets of a dataset write a table; a mart follows all that write what it reads."""
+
+HUB = "lake"
+"""The one node between the datasets and the marts, so that a dataset's page stays a line and not a web."""
 
 _on = dg.AutomationCondition
 _judged = _on.any_checks_match(_on.newly_updated())
-_not_watched_so_far = _on.initial_evaluation() & _on.any_deps_match(~_on.missing())
-_changed = _on.any_deps_updated() | _on.any_deps_match(_judged) | _not_watched_so_far
-_handled = (_on.newly_requested() | _on.newly_updated()) & ~_changed
-_is_quiet = ~_on.any_deps_in_progress() | _on.cron_tick_passed("0 * * * *")
-FRESH = (_changed.since(_handled) & _is_quiet & ~_on.in_progress()).with_label("fresh")
-"""Anew once something it reads was written or judged, a red stage included, and no run writes any more; hourly if one
-always does.
+_is_quiet_hour = _on.cron_tick_passed("0 * * * *")
 
-Not `eager()`, which would wait until every batch of every dataset is materialized, and drops a change that comes
-between two looks at it when it has just asked for a run.
-"""
+
+def fresh(writers: Sequence[dg.AssetKey]) -> dg.AutomationCondition | None:
+    """Return when a mart is due: once something it reads was written or judged, a red stage included.
+
+    It waits until none of the writers runs any more; where one always does, it comes hourly. The writers are named,
+    because in the graph a mart depends on one node only. Not `eager()`, which would wait until every batch of every
+    dataset is materialized, and drops a change that comes between two looks at it when it has just asked for a run.
+
+    Args:
+        writers: the assets that write what the mart reads; without a dataset there are none, and nothing is ever due.
+    """
+    if not writers:
+        return None
+    changed = _any(writers, _on.newly_updated() | _judged) | (_on.initial_evaluation() & _any(writers, ~_on.missing()))
+    handled = (_on.newly_requested() | _on.newly_updated()) & ~changed
+    is_quiet = ~_any(writers, _on.in_progress()) | _is_quiet_hour
+    return (changed.since(handled) & is_quiet & ~_on.in_progress()).with_label("fresh")
+
+
+def _any(assets: Sequence[dg.AssetKey], condition: dg.AutomationCondition) -> dg.AutomationCondition:
+    """Return whether a condition holds for one of some assets, in whatever partition."""
+    return reduce(or_, [_on.asset_matches(key, condition) for key in assets])
 
 
 def mart_assets(recipes: Sequence[Recipe]) -> list[dg.AssetsDefinition]:
-    """Return every mart, downstream of the stages of all datasets."""
-    project = shipped_models()
-    return [_mart_asset(project, model, [recipe.dataset for recipe in recipes]) for model in project.marts]
+    """Return every mart and the node that they hang on, downstream of all datasets."""
+    project, datasets = shipped_models(), [recipe.dataset for recipe in recipes]
+    return [_hub(datasets), *(_mart_asset(project, model, datasets) for model in project.marts)]
 
 
 def all_marts() -> dg.AssetSelection:
     """Return the marts and nothing else, whatever a dataset is called."""
     return dg.AssetSelection.assets(*[key_of(MARTS, model.name) for model in shipped_models().marts])
+
+
+def _hub(datasets: Sequence[str]) -> dg.AssetsDefinition:
+    """Return what stands for the tables that all datasets write; it is there when they are, and is never computed."""
+    key = key_of(MARTS, HUB)
+    columns = [dg.TableColumn(name=name, type="table", description=TABLES[name].meaning) for name in WRITTEN_BY]
+    spec = dg.AssetSpec(
+        key,
+        deps=[key_of(dataset, Stage.MODEL_RUN) for dataset in datasets],
+        description="The tables that every stage of every dataset writes, as the marts read them.\n\n"
+        '**Next:** ask for their rows with `synth query "SELECT * FROM samples"`.',
+        group_name=MARTS,
+        owners=[shipped_models().marts[0].header.owner],
+        kinds={"duckdb"},
+        metadata={"dagster/column_schema": dg.TableSchema(columns=columns), **reading("tables.md#generations")},
+    )
+    return dg.AssetsDefinition(specs=[spec])
 
 
 def _mart_asset(project: Project, model: Model, datasets: Sequence[str]) -> dg.AssetsDefinition:
@@ -77,7 +113,7 @@ def _mart_asset(project: Project, model: Model, datasets: Sequence[str]) -> dg.A
 
     @dg.asset(
         key=key,
-        deps=[key_of(dataset, stage) for dataset in datasets for stage in writers],
+        deps=[key_of(MARTS, HUB)],
         description=f"{model.header.description}\n\n**Next:** {READ.format(model.name)}",
         group_name=MARTS,
         owners=[model.header.owner],
@@ -89,7 +125,7 @@ def _mart_asset(project: Project, model: Model, datasets: Sequence[str]) -> dg.A
             "grain": ", ".join(model.header.grain),
             **reading(f"marts.md#{model.name}"),
         },
-        automation_condition=FRESH,
+        automation_condition=fresh([key_of(dataset, stage) for dataset in datasets for stage in writers]),
     )
     @clearly
     def mart(lake: dg.ResourceParam[DuckLake]) -> Iterator[Any]:

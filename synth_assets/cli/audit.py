@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
 from synth_assets.cli.output import as_json, counted, print_json, print_table, say
 from synth_assets.cli.project import Project
@@ -12,7 +13,7 @@ from synth_assets.errors import IntegrityError, UsageError
 if TYPE_CHECKING:
     from synth_assets.reports.audit import Audited
 
-COLUMNS = ("seq", "when", "who", "action", "run", "entry", "after")
+COLUMNS = ("seq", "when", "of", "who", "action", "run", "entry", "after")
 SHORT = 12
 UNPROVEN = (
     "No --head was given: a chain rewritten from some entry on, ledger and all, cannot be told from a true one. Keep "
@@ -38,7 +39,7 @@ def log(*, dataset: str | None, limit: int, is_json: bool) -> None:
     """Show the newest entries of DATASET, or of all datasets, newest last."""
     from synth_assets.reports.audit import log as log_of
 
-    project = Project()
+    project = Project(is_reading=True)
     _chosen(project, dataset)
     entries = log_of(project.lake, dataset, limit)
     if is_json:
@@ -55,10 +56,20 @@ def _cells(entry: dict[str, Any]) -> dict[str, Any]:
         "when": entry["entered_at"],
         "who": entry["actor"],
         "action": entry["action"],
+        "of": _subject(entry),
         "run": entry["run_id"][:8] or None,
         "entry": entry["entry_sha256"][:SHORT],
         "after": entry["previous_sha256"][:SHORT],
     }
+
+
+def _subject(entry: dict[str, Any]) -> str | None:
+    """Return the batch or version that an entry is about, None for one about the whole dataset."""
+    details = orjson.loads(entry["details"])
+    named = [details.get(name) for name in ("batch", "partition")]
+    version = details.get("version")
+    named.append(f"v{version}" if isinstance(version, int) else version)
+    return next((str(each) for each in named if each), None)
 
 
 @audit.command("verify")
@@ -73,7 +84,7 @@ def verify(*, dataset: str | None, head: str | None, is_json: bool) -> None:
     from synth_assets.domain.auditing import is_head
     from synth_assets.reports.audit import verify as verify_dataset
 
-    project = Project()
+    project = Project(is_reading=True)
     chosen = _chosen(project, dataset)
     given = head.strip().lower() if head is not None else None
     if given is not None and (not is_head(given) or len(chosen) != 1):

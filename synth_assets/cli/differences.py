@@ -20,7 +20,7 @@ from synth_assets.reports.funnel import known_datasets
 @as_json
 def diff(*, dataset: str, before: str, now: str, rows: bool, is_json: bool) -> None:
     """Compare two versions (v1, latest) or two batches (2026-11-01) of DATASET."""
-    project = Project()
+    project = Project(is_reading=True)
     known = known_datasets(project.lake)
     if dataset not in known:
         names = ", ".join(known) or "none yet"

@@ -30,7 +30,7 @@ def status(*, dataset: str | None, answers: bool, is_json: bool) -> None:
     from synth_assets.reports.funnel import known_datasets
     from synth_assets.reports.funnel import status as status_of
 
-    project = Project()
+    project = Project(is_reading=True)
     known = sorted({*known_datasets(project.lake), *(each.dataset for each in project.datasets())})
     if dataset is not None and dataset not in known:
         raise _unknown(dataset, known)
@@ -132,7 +132,7 @@ def versions(*, dataset: str, is_json: bool) -> None:
     from synth_assets.reports.funnel import known_datasets
     from synth_assets.reports.releases import versions as versions_of
 
-    project = Project()
+    project = Project(is_reading=True)
     known = sorted({*known_datasets(project.lake), *(each.dataset for each in project.datasets())})
     if dataset not in known:
         raise _unknown(dataset, known)
@@ -181,7 +181,7 @@ def lineage(*, is_json: bool, up: bool, down: bool, **given: str | None) -> None
             fix="give one of --sample, --prompt, --version and --model-run",
         )
     ((kind, text),) = named.items()
-    found = _chain(Project(), kind, text)
+    found = _chain(Project(is_reading=True), kind, text)
     if up != down:
         found.pop("down" if up else "up")
     if is_json:
@@ -221,10 +221,10 @@ def query(*, sql: str, limit: int, is_json: bool) -> None:
     `texts` (sample_id, field, text) and `seed_texts` (seed_id, field, text). `SELECT * FROM information_schema.columns`
     lists every column of the tables, docs/marts.md those of the marts.
     """
-    from resources.lake.query import run_query
+    from resources.lake.confined import run_confined
 
-    project = Project()
-    frame = run_query(project.home, os.environ, sql, limit=limit + 1 if limit else None)
+    project = Project(is_reading=True)
+    frame = run_confined(project.home, os.environ, sql, limit + 1 if limit else None)
     is_cut = bool(limit) and frame.height > limit
     frame = frame.head(limit) if is_cut else frame
     if is_json:

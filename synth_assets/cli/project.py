@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 class Project:
     """The checkout and its data, as one command sees them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_reading: bool = False) -> None:
+        """Find the checkout and its data.
+
+        Args:
+            is_reading: the command only reads: it makes no home where there is none, and works where none may write.
+        """
+        self._is_reading = is_reading
         self.root = PROJECT
         self.home = synth_home()
         self._kept_open = ExitStack()
@@ -33,9 +39,10 @@ class Project:
     @cached_property
     def lake(self) -> "DuckLake":
         """The lake of this home, kept open for the length of the command."""
-        from resources.lake import leased_lake
+        from resources.lake import leased_lake, reading_lake
 
-        return self._kept_open.enter_context(leased_lake(self.home))
+        opened = reading_lake if self._is_reading else leased_lake
+        return self._kept_open.enter_context(opened(self.home))
 
     def recipe(self, dataset: str) -> Recipe:
         """Return a dataset's recipe.

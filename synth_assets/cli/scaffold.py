@@ -23,7 +23,10 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 def init(*, name: str) -> None:
     """Write a small dataset NAME to start from: a recipe, prompts for both kinds of model, and examples."""
     from synth_assets.recipe import load_recipe
+    from synth_assets.recipe.strict import RESERVED
 
+    if name in RESERVED:
+        raise UsageError(f"{name!r} is a reserved name", where="the command line", fix="choose another name")
     if not NAME.fullmatch(name):
         raise UsageError(
             f"{name[:80]!r} is no name for a dataset",

@@ -24,7 +24,7 @@ from synth_assets.recipe.models import ModelUse
 from synth_assets.recipe.prices import PriceModel
 from synth_assets.recipe.providers import EMBEDDED
 from synth_assets.recipe.rotation import Rotation, WeightsRotation, refuse_high_floor
-from synth_assets.recipe.strict import Identifier, LabelText, Name, Reason, Strict, label_text
+from synth_assets.recipe.strict import RESERVED, Identifier, LabelText, Name, Reason, Strict, label_text
 from synth_assets.recipe.tags import AxisTag, TagRule
 from synth_assets.vocabulary import Assessment
 
@@ -305,6 +305,13 @@ class RecipeModel(Strict):
         twice = sorted({name for name in known if known.count(name) > 1})
         if twice:
             raise ValueError(f"{twice[0]!r} stands twice, but for spaces or composed letters")
+        return value
+
+    @field_validator("dataset")
+    @classmethod
+    def _name_is_free(cls, value: str) -> str:
+        if value in RESERVED:
+            raise ValueError(f"{value!r} is the name of a group of its own; rename the folder and this key")
         return value
 
     @field_validator("cron")

@@ -39,3 +39,7 @@ class Strict(BaseModel):
     """No unknown key is ever ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+RESERVED = frozenset({"marts", "broken_recipes"})
+"""Names of groups in the web UI that are no dataset's."""

@@ -146,7 +146,7 @@ def _present(evidence: Evidence, sources: dict[str, str]) -> tuple[pl.DataFrame,
     wanted = pl.DataFrame({"name": list(sources), "source_id": list(sources.values())})
     current = evidence.assessments.join(wanted, on=["name", "source_id"], how="semi")
     whole = current.group_by("sample_id").len().filter(pl.col("len") == len(sources))["sample_id"].to_list()
-    outdated = [each for each in evidence.samples["sample_id"] if each not in set(whole)]
+    outdated = evidence.samples.filter(~pl.col("sample_id").is_in(whole))["sample_id"].to_list()
     return evidence.assessments.filter(pl.col("sample_id").is_in(whole)).select(evidence.assessments.columns), outdated
 
 
