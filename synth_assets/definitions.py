@@ -1,11 +1,14 @@
 """Where everything meets: recipes become assets and jobs, adapters become resources."""
 
+import logging
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import dagster as dg
 
-from resources.places import recipes_folder
+from resources.lake import reading_lake
+from resources.places import recipes_folder, synth_home
 from resources.wiring import ClaimsResource, EmbedderResource, GeneratorsResource, LakeResource, RealDataReader
 from sensors.failures import failure_sensor
 from sensors.inbox import inbox_sensor
@@ -14,20 +17,28 @@ from sensors.regeneration import regeneration_sensor
 from sensors.releases import release_sensor
 from sensors.schedules import batch_schedule
 from sensors.templates import template_sensor
-from synth_assets.assets.factory import broken_asset, dataset_assets
+from synth_assets.assets.factory import broken_asset, dataset_assets, released_assets
 from synth_assets.assets.marts import mart_assets
-from synth_assets.jobs import dataset_jobs, marts_job
+from synth_assets.errors import SynthError
+from synth_assets.jobs import dataset_jobs, marts_job, released_jobs
 from synth_assets.recipe import BrokenRecipe, Recipe, discover
+from synth_assets.reports.releases import recipe_of_newest
 
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
-def build_defs(found: Sequence[Recipe | BrokenRecipe], *, home: str = "") -> dg.Definitions:
+_log = logging.getLogger(__name__)
+
+
+def build_defs(
+    found: Sequence[Recipe | BrokenRecipe], *, released: Sequence[Recipe] = (), home: str = ""
+) -> dg.Definitions:
     """Return assets, jobs, schedules, sensors and resources.
 
     Args:
         found: datasets; one that cannot be read takes down its own graph only.
+        released: recipes by which versions were cut of datasets that cannot be read any more.
         home: SYNTH_HOME; empty reads the environment when a run starts.
     """
     readable = [recipe for recipe in found if isinstance(recipe, Recipe)]
@@ -36,9 +47,10 @@ def build_defs(found: Sequence[Recipe | BrokenRecipe], *, home: str = "") -> dg.
     jobs = {job.name: job for recipe in readable for job in dataset_jobs(recipe)}
     return dg.Definitions(
         assets=[asset for recipe in readable for asset in dataset_assets(recipe)]
+        + [asset for recipe in released for asset in released_assets(recipe)]
         + [broken_asset(each) for each in broken]
         + mart_assets(readable),
-        jobs=[*jobs.values(), marts_job()],
+        jobs=[*jobs.values(), *(job for recipe in released for job in released_jobs(recipe)), marts_job()],
         schedules=[batch_schedule(recipe) for recipe in readable],
         sensors=[
             regeneration_sensor(readable, jobs),
@@ -64,4 +76,23 @@ def build_defs(found: Sequence[Recipe | BrokenRecipe], *, home: str = "") -> dg.
 @dg.definitions
 def defs() -> dg.Definitions:
     """Return the code location of this project's recipes."""
-    return build_defs(discover(recipes_folder()))
+    found = discover(recipes_folder())
+    return build_defs(found, released=left_behind(found, synth_home(), recipes_folder()))
+
+
+def left_behind(found: Sequence[Recipe | BrokenRecipe], home: Path, recipes: Path) -> list[Recipe]:
+    """Return the recipes by which versions were cut of datasets that have none to read any more.
+
+    What cannot be read of the home is logged, and takes nothing else down.
+    """
+    readable = {recipe.dataset for recipe in found if isinstance(recipe, Recipe)}
+    names = sorted(folder.name for folder in (home / "releases").glob("*") if folder.name not in readable)
+    left: list[Recipe] = []
+    if not names:
+        return left
+    try:
+        with reading_lake(home) as lake:
+            left = [recipe for name in names if (recipe := recipe_of_newest(lake, name, recipes / name)) is not None]
+    except (SynthError, ValueError) as error:  # a recipe of then may not be one of today
+        _log.warning("versions of %s cannot be shown: %s", ", ".join(names), type(error).__name__)
+    return left

@@ -34,6 +34,12 @@ def dataset_jobs(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
     return [dg.define_asset_job(job(name), selected[job], description=said[job]) for job in said]
 
 
+def released_jobs(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
+    """Return the jobs of a dataset whose recipe is gone: those of its versions."""
+    kept = {version_job(recipe.dataset), model_job(recipe.dataset)}
+    return [job for job in dataset_jobs(recipe) if job.name in kept]
+
+
 def marts_job() -> UnresolvedAssetJobDefinition:
     """Return the job that computes every mart anew."""
     return dg.define_asset_job(MARTS, all_marts(), description="Every mart anew, over all datasets; pays nothing.")

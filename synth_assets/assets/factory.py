@@ -15,6 +15,13 @@ def dataset_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
     return [asset.map_asset_specs(lambda spec: guided(spec, recipe)) for asset in assets]
 
 
+def released_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
+    """Return what is left of a dataset whose recipe is gone: its versions, to be looked at and trained on."""
+    return [
+        asset.map_asset_specs(lambda spec: guided(spec, recipe)) for asset in version_assets(recipe, has_batches=False)
+    ]
+
+
 def broken_asset(broken: BrokenRecipe) -> dg.AssetsDefinition:
     """Return one asset that fails with the recipe's error, so that the web UI shows it and the others live on."""
 

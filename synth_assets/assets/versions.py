@@ -30,8 +30,13 @@ class ReleaseConfig(dg.Config):
     )
 
 
-def version_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
-    """Return the assets partitioned by version."""
+def version_assets(recipe: Recipe, *, has_batches: bool = True) -> list[dg.AssetsDefinition]:
+    """Return the assets partitioned by version.
+
+    Args:
+        recipe: the dataset's, or the one its newest version was cut by.
+        has_batches: whether the dataset's batches are assets too; not where its folder is gone.
+    """
     partitions = versions_of(recipe.model)
     version_key = key_of(recipe.dataset, Stage.DATASET_VERSION)
     run_key = key_of(recipe.dataset, Stage.MODEL_RUN)
@@ -39,7 +44,7 @@ def version_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         key=version_key,
-        deps=[every_batch],
+        deps=[every_batch] if has_batches else [],
         partitions_def=partitions,
         description="An immutable version: the accepted examples of all green batches, as a release folder.",
         kinds={"parquet", "duckdb"},

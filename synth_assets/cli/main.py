@@ -30,6 +30,7 @@ COMMANDS = {
     "release": "versions",
     "train": "versions",
     "export": "export",
+    "recheck": "recheck",
     "ui": "web",
 }
 """Command to the module of this package that holds it: only the one that is called is imported."""

@@ -63,6 +63,22 @@ class Project:
             )
         return load_recipe(folder)
 
+    def released_recipe(self, dataset: str) -> Recipe:
+        """Return a dataset's recipe or, where there is none that can be read, the one its newest version was cut by.
+
+        Raises:
+            UsageError: there is none of that name, and nothing was released.
+        """
+        from synth_assets.reports.releases import recipe_of_newest
+
+        try:
+            return self.recipe(dataset)
+        except UsageError:
+            found = recipe_of_newest(self.lake, dataset, self.recipes / dataset)
+            if found is None:
+                raise
+            return found
+
     def datasets(self) -> list[Recipe | BrokenRecipe]:
         """Return every recipe, readable or not."""
         return discover(self.recipes)
@@ -71,7 +87,9 @@ class Project:
         """Return the assets and jobs of one dataset."""
         from synth_assets.definitions import build_defs
 
-        return build_defs([recipe], home=str(self.home))
+        if recipe.templates:
+            return build_defs([recipe], home=str(self.home))
+        return build_defs([], released=[recipe], home=str(self.home))
 
     def routing(self, recipe: Recipe) -> "Routing":
         """Return the models a recipe would ask; nothing is started."""

@@ -123,7 +123,7 @@ def train(*, version: str, trainer: str | None, is_json: bool) -> None:
     """
     dataset, name = split_version(version)
     project = Project()
-    recipe = project.recipe(dataset)
+    recipe = project.released_recipe(dataset)
     if trainer is not None:
         chosen = recipe.model.trainer.model_copy(update={"name": trainer})
         from dataclasses import replace

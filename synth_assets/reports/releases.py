@@ -5,9 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from synth_assets.checks.proof import prove_state, proven
+from synth_assets.checks.proof import prove_state, proven, proven_state
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import UsageError
+from synth_assets.recipe.loader import Recipe, recipe_of_release
 from synth_assets.stages.proof import proven_release
 
 
@@ -33,6 +34,22 @@ def version_number(lake: Lake, dataset: str, name: str) -> int:
         where=f"{dataset[:64]}@{name[:64]}",
         fix=f"versions: {known}; `synth release` cuts one",
     )
+
+
+def recipe_of_newest(lake: Lake, dataset: str, folder: Path) -> Recipe | None:
+    """Return the recipe the newest version was cut by; None where nothing was released.
+
+    Args:
+        lake: the lake.
+        dataset: whose.
+        folder: where its folder was.
+
+    Raises:
+        IntegrityError: the version's row, or the stored recipe, is not what the audit says.
+    """
+    number = lake.chain(dataset).head_version
+    row = proven_state(lake, "dataset_versions", dataset=dataset, version=number) if number else None
+    return recipe_of_release(lake.get(row["recipe_sha256"], ".json"), folder) if row else None
 
 
 def versions(lake: Lake, dataset: str) -> list[dict[str, Any]]:
