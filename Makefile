@@ -21,7 +21,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo ui test slow browser bench torture check install install-dev lock lock-check clean
+.PHONY: help demo ui test slow long browser bench torture check install install-dev lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,10 +33,13 @@ ui: install ## start the web UI on http://127.0.0.1:3000 (PORT=...)
 	@$(VENV)/bin/synth ui --port $(PORT)
 
 test: install-dev ## run the quick tests
-	$(PY) -m pytest -q -n 2 -m "not slow and not browser"
+	$(PY) -m pytest -q -n 2 -m "not slow and not browser and not long"
 
 slow: install-dev ## run the slow tests; having none is fine
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m slow || test $$? -eq 5
+
+long: install-dev ## run what takes many minutes and is no part of every change; it prints the figures it measures
+	$(PY) -m pytest -q -n 2 -m long
 
 bench: install-dev ## measure beside peers and limits (benchmarks/RESULTS.md)
 # A goal that is missed ends the first with 1; the second is measured all the same.
