@@ -12,7 +12,7 @@ from sensors.starts import launched_on, next_key
 from synth_assets.assets.partitions import release_job, versions_name
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
-from synth_assets.stages.versions import pending
+from synth_assets.stages.pending import pending
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from synth_assets.domain.standing import latest
 from synth_assets.errors import IntegrityError, StoppedError, SynthError, UsageError
 from synth_assets.recipe import Recipe
 from synth_assets.reports.releases import version_number
-from synth_assets.stages.versions import head_of, pending
+from synth_assets.stages.pending import head_of, pending
 from synth_assets.vocabulary import Stage
 
 CONTRADICTIONS = frozenset({"digest", "manifest", "counts", "content", "verdicts_proven"})

@@ -13,7 +13,7 @@ from synth_assets.domain.standing import accepted_by_label, latest, standing
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import UsageError
 from synth_assets.reports.batches import as_facts
-from synth_assets.stages.versions import pending
+from synth_assets.stages.pending import pending
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import BATCH_STAGES, Decision, Outcome, QuarantineReason, Stage
 

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 from synth_assets.stages.proof import staged_name
@@ -32,6 +32,19 @@ def stage_folder(folder: Path, digest: str, files: Mapping[str, bytes]) -> Path:
     for inside in (*(path for path in staged.rglob("*") if path.is_dir()), staged, folder, folder.parent):
         _sync(inside)
     return staged
+
+
+def sweep(folder: Path, digests: Set[str]) -> None:
+    """Remove what cuts that never committed left behind; call it while nobody else cuts.
+
+    Args:
+        folder: of all releases of the dataset.
+        digests: of the versions there are; a folder on its way to one of them stays.
+    """
+    kept = {staged_name(digest) for digest in digests}
+    for leftover in folder.glob(".staged-*"):
+        if leftover.name not in kept:
+            shutil.rmtree(leftover)
 
 
 def place(staged: Path, target: Path | None) -> None:
