@@ -26,6 +26,9 @@ import sys
 from synth_assets.cli.web import serve
 sys.exit(7 if serve([sys.executable, "-c", sys.argv[1]]) else 0)
 """
+HEARS_HUP = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+"""The tests themselves may run under nohup."""
+
 DEAF_TO_INT = (
     "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
 )
@@ -55,7 +58,7 @@ def test_what_is_no_port_is_a_mistake_of_usage(tmp_path: Path, port: str) -> Non
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("launcher", [(), ("nohup",)], ids=["terminal", "nohup"])
+@pytest.mark.parametrize("launcher", [(sys.executable, "-c", HEARS_HUP), ("nohup",)], ids=["terminal", "nohup"])
 def test_a_signal_ends_the_server_with_its_children(tmp_path: Path, end: int, launcher: tuple[str, ...]) -> None:
     """A shell starts what runs behind it with INT ignored, and nohup ignores HUP: that one alone is meant."""
     file = tmp_path / "pids"
@@ -65,7 +68,7 @@ def test_a_signal_ends_the_server_with_its_children(tmp_path: Path, end: int, la
     pids = written(file)
 
     process.send_signal(end)
-    if launcher and end == signal.SIGHUP:
+    if launcher == ("nohup",) and end == signal.SIGHUP:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=1)
         process.send_signal(signal.SIGTERM)
