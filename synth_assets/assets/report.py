@@ -9,6 +9,7 @@ import polars as pl
 
 from synth_assets.checks.gates import GATES
 from synth_assets.checks.release_gates import SENTENCES
+from synth_assets.checks.verdict import Verdict
 from synth_assets.errors import SynthError, refused_by_system
 from synth_assets.reports.batches import card_of, history_of
 from synth_assets.stages.work import Finished, Work
@@ -90,6 +91,7 @@ def report(
             passed=verdict.passed,
             metadata={
                 **metadata_of(verdict.facts),
+                **_plotted(verdict),
                 **_at_a_glance(verdict.facts, finished.facts),
                 **({} if verdict.passed else about),
             },
@@ -101,6 +103,12 @@ def report(
         if rows is not None:
             metadata |= {"dagster/row_count": rows.height, "preview": preview(rows, columns or [])}
         yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(finished.output_digest[:32]))
+
+
+def _plotted(verdict: Verdict) -> dict[str, float]:
+    """Return the number a verdict rests on beside its threshold, so that the web UI plots one against the other."""
+    numbers = {"value": verdict.value, "at_least": verdict.least, "at_most": verdict.most}
+    return {name: float(number) for name, number in numbers.items() if number is not None}
 
 
 def _at_a_glance(measured: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
