@@ -21,6 +21,9 @@ from synth_assets.reports.funnel import funnel
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.vocabulary import Outcome, Stage
 
+MOST_ACCEPTED = 1_000_000
+"""Samples a batch may promise, as in the recipe."""
+
 MINIMUM_COUNT = "minimum_count"
 """The one gate that a person may lift for a batch."""
 
@@ -59,11 +62,15 @@ def batch_key(recipe: Recipe, given: str | None, *, option: str = "--batch") -> 
 @click.argument("dataset")
 @click.option("--batch", help="Partition key; default is the current period.")
 @click.option(
-    "--accept", type=click.IntRange(1), help="Promise this many accepted samples instead of the recipe's number."
+    "--accept",
+    type=click.IntRange(1, MOST_ACCEPTED),
+    help="Promise this many accepted samples instead of the recipe's number.",
 )
 @click.option("--regenerate", is_flag=True, help="Generate anew; the old samples are superseded.")
 @click.option(
-    "--preview", type=click.IntRange(1), help="Only show what the first N requests of the next attempt would bring."
+    "--preview",
+    type=click.IntRange(1, MOST_ACCEPTED),
+    help="Only show what the first N requests of the next attempt would bring.",
 )
 @as_json
 def run(

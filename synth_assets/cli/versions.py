@@ -36,7 +36,7 @@ def release(*, dataset: str, reason: str, is_json: bool) -> None:
         say(f"{dataset} {facts['version']}: {counted(facts['num_samples'], 'sample')} in {facts['folder']}")
     else:
         say(f"nothing new since {facts['version'] or 'the beginning'}; no version was cut")
-    for batch, stage in facts["batches_left_out"].items():
+    for batch, stage in facts["batches_left_out"].items() if not is_json else ():
         say(f"  left out: {batch}, held back at {stage}")
 
 
