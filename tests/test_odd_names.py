@@ -16,6 +16,7 @@ from synth_assets.stages import inputs
 from tests.command import DATASET, KEY, Home, tiny
 from tests.fakes.recipes import write_recipe
 
+ABSURD = "9" * 20
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -92,3 +93,41 @@ def test_who_is_always_late_gives_up_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="keep registering"):
         inputs._until_registered(lambda: ({}, True))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["loop", "self", "range", "not", "label"])
+def test_an_axis_may_not_be_called_what_templates_know_already(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="templates know something else"):
+        load_recipe(write_recipe(tmp_path, axes={name: {"one": {}, "two": {}}}, openings=[]))
+
+
+def test_nul_anchors_and_endless_files_are_refused_with_their_place(tmp_path: Path) -> None:
+    folder = write_recipe(tmp_path)
+    recipe, prompt = folder / "recipe.yaml", folder / "prompts" / "talk.md"
+    whole, words = recipe.read_text(), prompt.read_text()
+    cases = [
+        (recipe, whole.replace("language: en", "language: &x en"), "anchors"),
+        (recipe, whole + "# " + "x" * 1_000_000, "characters"),
+        (prompt, words.replace("about houses", "about\0houses"), "NUL"),
+    ]
+    for file, text, said in cases:
+        before = file.read_text()
+        file.write_text(text)
+        with pytest.raises(UsageError, match=said):
+            load_recipe(folder)
+        file.write_text(before)
+    assert load_recipe(folder)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", DATASET, "--accept", "9" * 20),
+        ("audit", "log", "--limit", "9" * 20),
+        ("query", "SELECT 1", "--limit", "9" * 20),
+    ],
+)
+def test_an_absurd_number_is_a_mistake_of_usage(tmp_path: Path, command: tuple[str, ...]) -> None:
+    told = Home(tmp_path / "home", recipes=tiny(tmp_path)).call(*command)
+
+    assert (told.code, (tmp_path / "home").exists()) == (2, False)

@@ -273,7 +273,7 @@ FAULTS: dict[str, tuple[str, str, str, str, str]] = {
         "correct",
     ),
     "a tab": ("cadence: daily", "\tcadence: daily", "cadence", "not valid YAML", "line named above"),
-    "an anchor used": ("cadence: daily", "cadence: &c daily\ncron: *c", "cron", "anchors and aliases", ""),
+    "an anchor used": ("cadence: daily", "cadence: &c daily\ncron: *c", "cadence", "anchors and aliases", ""),
     "a merge": ("  test: 0.0", "  <<: {test: 0.0}", "<<", "splits.<<", "correct"),
 }
 

@@ -125,7 +125,7 @@ def test_the_whole_documents_are_right_until_they_are_bent(model: type[BaseModel
         (("batch", "accept"), 2_000_000, "batch.accept: the number must be at most 1,000,000"),
         (("prompts",), {}, "prompts: a list belongs here"),
         (("owners",), [], "owners: too few entries: 0 of at least 1"),
-        (("language",), "english", "language: the text does not have the form ^[a-z]{2}$"),
+        (("language",), "english", "language: a language is two small letters, as in ISO 639-1"),
         (("cadence",), "monthly", "cadence: write 'hourly', 'daily' or 'weekly'"),
         (("axes", "built", "from"), "2026-02-31", "axes.built.from: there is no such day"),
         (("splits",), {"exam": 1}, "splits.exam: as a key: write 'train', 'validation' or 'test'"),
@@ -137,3 +137,32 @@ def test_what_belongs_in_a_place_is_said(place: Place, wrong: Any, what: str) ->
         validated(RecipeModel, Document(bent(EVERY_KEY, place, wrong), {}), file=FILE)
 
     assert said.value.what.partition(" (and ")[0] == what
+
+
+def test_all_that_is_wrong_is_said_at_once_in_words_each_with_its_cure() -> None:
+    wrong = bent(EVERY_KEY, ("labels",), {"good": {"share": 0.5}, "bad": {"share": "half"}})
+    wrong |= {
+        "language": "english",
+        "cadence": "monthly",
+        "licence": "cc0-1.0",
+        "seeds": {"Rows": {"file": "rows.csv"}},
+    }
+
+    with pytest.raises(UsageError) as said:
+        validated(RecipeModel, Document(wrong, {("language",): 7}), file=FILE)
+
+    assert "licence: there is no such key (and 5 more)" in said.value.what
+    first, *others = said.value.fix.splitlines()
+    assert first == "did you mean `license`?"
+    assert len(others) == 5
+    assert "line 7: language: a language is two small letters" in "".join(others)
+    assert "^[" not in "".join(others)
+
+
+def test_a_page_of_findings_is_cut_and_counted() -> None:
+    wrong = EVERY_KEY | {f"key_{number}": 1 for number in range(40)}
+
+    with pytest.raises(UsageError) as said:
+        validated(RecipeModel, Document(wrong, {}), file=FILE)
+
+    assert said.value.fix.splitlines()[-1] == "  and 19 more"

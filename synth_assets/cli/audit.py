@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("seq", "when", "of", "who", "action", "run", "entry", "after")
 SHORT = 12
+MOST_SHOWN = 1_000_000
 UNPROVEN = (
     "No --head was given: a chain rewritten from some entry on, ledger and all, cannot be told from a true one. Keep "
     "the head above where nobody who writes here can write, and give it to the next verify."
@@ -33,7 +34,9 @@ def audit() -> None:
 
 @audit.command("log")
 @click.argument("dataset", required=False)
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Entries at most, the newest.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="Entries at most, the newest."
+)
 @as_json
 def log(*, dataset: str | None, limit: int, is_json: bool) -> None:
     """Show the newest entries of DATASET, or of all datasets, newest last."""

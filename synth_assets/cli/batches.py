@@ -28,6 +28,9 @@ from synth_assets.stages.generation import Wish
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.vocabulary import Outcome, Stage
 
+MOST_ACCEPTED = 1_000_000
+"""Samples a batch may promise, as in the recipe."""
+
 MINIMUM_COUNT = "minimum_count"
 """The one gate that a person may lift for a batch."""
 
@@ -66,11 +69,15 @@ def batch_key(recipe: Recipe, given: str | None, *, option: str = "--batch") -> 
 @click.argument("dataset")
 @click.option("--batch", help="Partition key; default is the current period.")
 @click.option(
-    "--accept", type=click.IntRange(1), help="Promise this many accepted samples instead of the recipe's number."
+    "--accept",
+    type=click.IntRange(1, MOST_ACCEPTED),
+    help="Promise this many accepted samples instead of the recipe's number.",
 )
 @click.option("--regenerate", is_flag=True, help="Generate anew; the old samples are superseded.")
 @click.option(
-    "--preview", type=click.IntRange(1), help="Only show what the first N requests of the next attempt would bring."
+    "--preview",
+    type=click.IntRange(1, MOST_ACCEPTED),
+    help="Only show what the first N requests of the next attempt would bring.",
 )
 @click.option(
     "--anyway", is_flag=True, help="Go on with an attempt that stopped because its first answers cannot be used."

@@ -47,6 +47,8 @@ def _print(facts: dict[str, Any]) -> None:
     if facts["kind"] == "versions":
         counts = facts["counts"]
         say(f"{facts['dataset']} from {before} to {now}: {', '.join(f'{counts[name]:,} {name}' for name in CHANGES)}")
+        for version, reason in facts["reasons"].items():
+            say(f"  {version}: {reason}")
         for name in ("labels", "prompts"):
             rows = [(each, *(found[change] for change in CHANGES)) for each, found in facts[name].items()]
             print_table("", (name, *CHANGES), rows, numbers=CHANGES)

@@ -16,6 +16,7 @@ ROWS_SHOWN = 1_000
 INTERRUPTED, AT_WORK = "interrupted", "at work"
 """States of an attempt that nobody gave a reason for; whose claim is held is no interrupted one."""
 
+MOST_ROWS = 1_000_000_000
 COUNTS = ("requested", "answered", "samples", "accepted", "promised")
 PARTS_OF_A_SUM = 3
 
@@ -159,6 +160,8 @@ def versions(*, dataset: str, is_json: bool) -> None:
     columns = ("version", "samples", "change", "cause", "aliases", "accuracy", "date", "digest")
     print_table(dataset, columns, rows, numbers=("samples",))
     for row in found:
+        if row["reason"]:
+            say(f"v{row['version']}: {row['reason']}")
         if row["is_marked"]:
             say(f"v{row['version']} is marked: samples in it were taken down")
 
@@ -170,8 +173,9 @@ def versions(*, dataset: str, is_json: bool) -> None:
 @click.option("--model-run", help="A model_run_id, or at least 6 first characters of it.")
 @click.option("--up", is_flag=True, help="Only what it was made from.")
 @click.option("--down", is_flag=True, help="Only what it went into.")
+@click.option("--full", is_flag=True, help="List the assessments and tags too.")
 @as_json
-def lineage(*, is_json: bool, up: bool, down: bool, **given: str | None) -> None:
+def lineage(*, is_json: bool, up: bool, down: bool, full: bool, **given: str | None) -> None:
     """Follow the chain of ids from a prompt to the model that consumed its samples, up and down."""
     named = {name: value for name, value in given.items() if value is not None}
     if len(named) != 1:
@@ -187,7 +191,7 @@ def lineage(*, is_json: bool, up: bool, down: bool, **given: str | None) -> None
     if is_json:
         print_json(found)
     else:
-        print_lineage(found)
+        print_lineage(found, is_full=full)
 
 
 def _chain(project: Project, kind: str, text: str) -> dict[str, Any]:
@@ -212,7 +216,9 @@ def _chain(project: Project, kind: str, text: str) -> dict[str, Any]:
 
 @click.command()
 @click.argument("sql")
-@click.option("--limit", type=click.IntRange(0), default=ROWS_SHOWN, show_default=True, help="Rows at most; 0 for all.")
+@click.option(
+    "--limit", type=click.IntRange(0, MOST_ROWS), default=ROWS_SHOWN, show_default=True, help="Rows at most; 0 for all."
+)
 @as_json
 def query(*, sql: str, limit: int, is_json: bool) -> None:
     """Run one SELECT on the lake, read-only.

@@ -41,7 +41,7 @@ def release(*, dataset: str, reason: str, as_judged: bool, is_json: bool) -> Non
         say(f"{dataset} {facts['version']}: {counted(facts['num_samples'], 'sample')} in {facts['folder']}")
     else:
         say(f"nothing new since {facts['version'] or 'the beginning'}; no version was cut")
-    for batch, stage in facts["batches_left_out"].items():
+    for batch, stage in facts["batches_left_out"].items() if not is_json else ():
         say(f"  left out: {batch}, held back at {stage}")
     for batch, stage in facts["batches_behind"].items():
         say(f"  {batch} is inside as it was last green: what came since is held back at {stage}")

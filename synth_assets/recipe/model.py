@@ -40,6 +40,12 @@ LANGUAGE_CODE = re.compile(r"[a-z]{2}")
 TEMPLATE_NAMES = {"label", LANGUAGE, "opening", "rows", "steps", "parent", "operation"}
 """What templates see beside the axes."""
 
+OF_JINJA = {
+    *("self", "loop", "super", "caller", "varargs", "kwargs", "range", "dict", "lipsum", "cycler", "joiner"),
+    *("namespace", "true", "false", "none", "and", "or", "not", "in", "is", "if", "else", "for"),
+}
+"""Words that mean something to Jinja wherever they stand."""
+
 ROUNDING = 1e-9
 """How far shares may miss 1 for being decimal fractions."""
 
@@ -385,7 +391,7 @@ class RecipeModel(Strict):
             unknown = sorted({*table.match, *table.differ} - set(axes))
             if unknown:
                 raise ValueError(f"seeds.{name}: {unknown} is no axis of named values")
-        taken = sorted(TEMPLATE_NAMES & set(self.axes) - {LANGUAGE})
+        taken = sorted((TEMPLATE_NAMES | OF_JINJA) & set(self.axes) - {LANGUAGE})
         if taken:
             raise ValueError(f"axes: templates know something else by the name of {taken}")
         if LANGUAGE in self.axes and not all(LANGUAGE_CODE.fullmatch(name) for name in axes.get(LANGUAGE, {""})):

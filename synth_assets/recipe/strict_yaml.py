@@ -9,6 +9,9 @@ import yaml
 
 from synth_assets.errors import UsageError
 
+MOST_CHARACTERS = 1_000_000
+"""Of one file; reading the YAML of more than that takes longer than anybody waits."""
+
 Path_ = tuple[str | int, ...]
 
 
@@ -16,8 +19,9 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader without YAML 1.1's surprises."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse aliases: a few lines of them can stand for more nodes than fit in memory."""
-        if self.check_event(yaml.AliasEvent):
+        """Refuse aliases: a few lines of them can stand for more nodes than fit in memory; and anchors with them."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "anchors and aliases (&, *) are not allowed", mark)
         return super().compose_node(parent, index)
@@ -66,6 +70,12 @@ def parse(text: str, *, file: Path, first_line: int = 1) -> Document:
     Raises:
         UsageError: the text is no YAML, repeats a key, or uses an alias.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise UsageError(
+            f"the file has {len(text):,} characters; at most {MOST_CHARACTERS:,} are read",
+            where=str(file),
+            fix="put long lists into seed tables (`seeds/NAME.jsonl`)",
+        )
     try:
         loader = _Loader(text)
         node = loader.get_single_node()

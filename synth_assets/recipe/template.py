@@ -121,6 +121,9 @@ def load_template(file: Path) -> Template:
             where=str(file),
             fix="write the file as UTF-8, or remove it from `prompts:`",
         ) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise UsageError("the prompt holds a NUL character", where=f"{file}:{line}", fix="remove it")
     head, mark, body = text.removeprefix("---\n").partition("\n---\n")
     if not text.startswith("---\n") or not mark:
         raise UsageError("front matter is missing", where=f"{file}:1", fix="begin the file with `---`, keys, `---`")

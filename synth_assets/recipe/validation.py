@@ -8,36 +8,69 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from synth_assets.errors import UsageError
-from synth_assets.recipe.strict_yaml import Document
-from synth_assets.recipe.wording import KEY, worded
+from synth_assets.recipe.strict_yaml import Document, Path_
+from synth_assets.recipe.wording import FORMS, KEY, worded
 
 Model = TypeVar("Model", bound=BaseModel)
+
+CURES = {
+    "missing": "add `{key}:`",
+    "union_tag_not_found": "add `kind:`",
+    "string_type": "put the value in quotes",
+    "invalid_key": "put the key in quotes",
+}
+"""By pydantic's type of error; any other value is to be corrected."""
+
+MOST_LISTED = 20
+"""Findings listed behind the first."""
 
 
 def validated(model: type[Model], document: Document, *, file: Path) -> Model:
     """Return the document as ``model``.
 
     Raises:
-        UsageError: with the first finding, its line, and how many more there are.
+        UsageError: with every finding, its line and its cure, the first one at length.
     """
     if not isinstance(document.value, dict):
         raise UsageError("expected keys and values", where=f"{file}:1", fix="write `key: value` lines")
     try:
         return model.model_validate(document.value)
     except ValidationError as error:
-        findings = error.errors(include_url=False, include_input=False)
+        found = error.errors(include_url=False, include_input=False)
         # A misspelled key is also a missing one: the misspelling is what to correct.
-        first = min(findings, key=lambda finding: finding["type"] != "extra_forbidden")
-        path = _path(document.value, first["loc"])
-        message = worded(first)
-        if not path:  # a rule about several keys names the one to look at itself
-            head, _, message = message.partition(": ")
-            path = tuple(head.split("."))
-        name = ".".join(str(part) for part in path)
-        more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-        raise UsageError(
-            f"{name}: {message}{more}", where=f"{file}:{document.line_of(path)}", fix=_cure(first, model)
-        ) from None
+        first, *others = sorted(_apart(found, model), key=lambda finding: finding["type"] != "extra_forbidden")
+        path, what = _said(document, first)
+        more = f" (and {len(others)} more)" if others else ""
+        fix = "\n".join([_cure(first, model), *_listed(others, document, model)])
+        raise UsageError(f"{what}{more}", where=f"{file}:{document.line_of(path)}", fix=fix) from None
+
+
+def _apart(findings: list[ErrorDetails], model: type[BaseModel]) -> list[ErrorDetails]:
+    """Leave out keys that are missing because they stand misspelled beside their place."""
+    meant = {
+        (*finding["loc"][:-1], close)
+        for finding in findings
+        if finding["type"] == "extra_forbidden"
+        for close in difflib.get_close_matches(str(finding["loc"][-1]), _known_keys(model), n=1)
+    }
+    return [finding for finding in findings if finding["type"] != "missing" or finding["loc"] not in meant]
+
+
+def _said(document: Document, finding: ErrorDetails) -> tuple[Path_, str]:
+    """Return where a finding is in the document, and its key with what is wrong there."""
+    path, message = _path(document.value, finding["loc"]), worded(finding)
+    if not path:  # a rule about several keys names the one to look at itself
+        head, _, message = message.partition(": ")
+        path = tuple(head.split("."))
+    return path, f"{'.'.join(str(part) for part in path)}: {message}"
+
+
+def _listed(findings: list[ErrorDetails], document: Document, model: type[BaseModel]) -> list[str]:
+    """Return the findings behind the first, one a line with its cure, as many as a person reads at once."""
+    said = [(*_said(document, finding), _cure(finding, model)) for finding in findings[:MOST_LISTED]]
+    lines = [f"  line {document.line_of(path)}: {what}; {cure}" for path, what, cure in said]
+    left = len(findings) - len(lines)
+    return [*lines, f"  and {left:,} more"] if left else lines
 
 
 def _path(value: Any, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -61,15 +94,10 @@ def _cure(finding: ErrorDetails, model: type[BaseModel]) -> str:
         known = _known_keys(model)
         close = [] if key in known else difflib.get_close_matches(key, known, n=1)  # else it only stands elsewhere
         return f"did you mean `{close[0]}`?" if close else f"remove `{key}`; it is no key here"
-    if finding["type"] == "missing":
-        return f"add `{key}:`"
-    if finding["type"] == "union_tag_not_found":
-        return "add `kind:`"
-    if finding["type"] == "string_type":
-        return "put the value in quotes"
-    if finding["type"] == "invalid_key":
-        return "put the key in quotes"
-    return "correct the value"
+    if finding["type"] == "string_pattern_mismatch":
+        form = FORMS.get(finding["ctx"]["pattern"])
+        return f"correct it: {form[1]}" if form else "correct the value"
+    return CURES.get(finding["type"], "correct the value").format(key=key)
 
 
 def _known_keys(kind: Any, seen: set[Any] | None = None) -> set[str]:

@@ -55,6 +55,26 @@ WORDS = {
 """By pydantic's type of error; the names in braces are in the finding's context."""
 
 
+FORMS = {
+    r"^[a-z0-9][a-z0-9._-]{0,63}$": (
+        "a name is 1 to 64 small letters, digits, dots, _ and -, the first one a letter or digit",
+        "use a lower-case key, and put the name as people write it in `words:`",
+    ),
+    r"^[a-z][a-z0-9_]{0,62}$": (
+        "a name is 1 to 63 small letters, digits and _, the first one a letter",
+        "use such a name; it also stands in SQL and in the web UI",
+    ),
+    r"^[a-z]{2}$": ("a language is two small letters, as in ISO 639-1", "write `en`, `de` or the like"),
+    r"^seeds/[A-Za-z0-9._-]+\.jsonl$": ("a seed table is a file such as seeds/rows.jsonl", "name one in `seeds/`"),
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*\.jsonl$": ("a test set is a file such as test.jsonl", "name one of this folder"),
+    r"^[0-9A-Za-z][0-9A-Za-z.-]{0,31}$": (
+        "a version is 1 to 32 letters, digits, dots and -",
+        "write a version such as '2'",
+    ),
+}
+"""Words and cure for a form that a text does not have, by its pattern; what has none is said as the pattern."""
+
+
 def worded(finding: ErrorDetails) -> str:
     """Return what is wrong with a value, in one clause.
 
@@ -65,5 +85,6 @@ def worded(finding: ErrorDetails) -> str:
     if finding["type"] == RULE:
         said = finding["msg"].removeprefix("Value error, ")
         return said if len(said) <= LONGEST else f"{said[:LONGEST]}..."
-    said = WORDS.get(finding["type"], NOT_KNOWN).format(**finding.get("ctx", {}))
+    form = FORMS.get(str(finding.get("ctx", {}).get("pattern")))
+    said = form[0] if form else WORDS.get(finding["type"], NOT_KNOWN).format(**finding.get("ctx", {}))
     return f"as a key: {said}" if finding["loc"][-1:] == (KEY,) else said

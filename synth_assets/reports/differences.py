@@ -40,7 +40,13 @@ def difference(lake: Lake, dataset: str, before: str, now: str) -> Facts:
         return {"dataset": dataset, "kind": "batches", "before": before, "now": now, **_compared(found)}
     numbers = [version_number(lake, dataset, name) for name in (before, now)]
     names = {"before": f"v{numbers[0]}", "now": f"v{numbers[1]}"}
-    return {"dataset": dataset, "kind": "versions", **names, **_versions(_diff(lake, dataset, *numbers))}
+    rows = lake.read("dataset_versions", dataset=dataset).filter(
+        pl.col("version").is_between(min(numbers) + 1, max(numbers))
+    )
+    said = rows.drop_nulls("reason").filter(pl.col("reason") != "").sort("version")
+    reasons = {f"v{version}": reason for version, reason in said.select("version", "reason").iter_rows()}
+    facts = _versions(_diff(lake, dataset, *numbers))
+    return {"dataset": dataset, "kind": "versions", **names, "reasons": reasons, **facts}
 
 
 def _diff(lake: Lake, dataset: str, before: int, now: int) -> VersionDiff:
