@@ -218,8 +218,8 @@ def linked(find: Callable[[Scene], Path]) -> Harm:
     return harm
 
 
-def doctored(scene: Scene) -> None:
-    """Rewrite a line, a manifest that fits it, and what the catalog says of the manifest."""
+def refitted(scene: Scene) -> None:
+    """Rewrite a line, and a manifest that fits it."""
     lines = scene.v1 / "samples.jsonl"
     row = orjson.loads(lines.read_bytes().splitlines()[0]) | {"label": "positive", "fields": {"text": "Swapped."}}
     row["content_sha256"] = ids.content_sha256(row["fields"], row["label"])
@@ -229,6 +229,11 @@ def doctored(scene: Scene) -> None:
     data = lines.read_bytes()
     manifest["files"]["samples.jsonl"] = {"sha256": sha256(data), "bytes": len(data)}
     (scene.v1 / "manifest.json").write_bytes(orjson.dumps(manifest))
+
+
+def doctored(scene: Scene) -> None:
+    """The same, and what the catalog says of the manifest."""
+    refitted(scene)
     scene.sql("UPDATE lake.dataset_versions SET manifest_sha256 = ?", sha256((scene.v1 / "manifest.json").read_bytes()))
 
 
@@ -463,6 +468,7 @@ WAYS: dict[str, Way] = {
     # --- releases
     "a released line changed": (damaged(file_of("samples.jsonl")), {cut: BROKEN, load: BROKEN, train: BROKEN}),
     "a released Parquet file changed": (damaged(file_of("data/train.parquet")), {cut: BROKEN, load: BROKEN}),
+    "a line and its manifest changed": (refitted, {cut: BROKEN, load: BROKEN, train: BROKEN}),
     "a line, its manifest and the catalog changed": (doctored, {cut: BROKEN, load: BROKEN, train: BROKEN}),
     "a release behind a link": (linked(file_of("")), {load: BROKEN, train: BROKEN}),
     "a file of a release behind a link": (linked(file_of("samples.jsonl")), {load: BROKEN, train: BROKEN}),

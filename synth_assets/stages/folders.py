@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping, Set
 from pathlib import Path
 
+from resources.objects import sync_folder
 from synth_assets.stages.proof import staged_name
 
 
@@ -30,7 +31,7 @@ def stage_folder(folder: Path, digest: str, files: Mapping[str, bytes]) -> Path:
             opened.flush()
             os.fsync(opened.fileno())
     for inside in (*(path for path in staged.rglob("*") if path.is_dir()), staged, folder, folder.parent):
-        _sync(inside)
+        sync_folder(inside)
     return staged
 
 
@@ -56,12 +57,4 @@ def place(staged: Path, target: Path | None) -> None:
         shutil.rmtree(staged)
         return
     staged.rename(target)
-    _sync(target.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(target.parent)
