@@ -231,8 +231,17 @@ def refitted(scene: Scene) -> None:
     (scene.v1 / "manifest.json").write_bytes(orjson.dumps(manifest))
 
 
+def new_card(scene: Scene) -> None:
+    """Rewrite the card, and a manifest that fits it: no line and no digest tells."""
+    card = scene.v1 / "README.md"
+    card.write_text("# Approved for everything\n")
+    manifest = orjson.loads((scene.v1 / "manifest.json").read_bytes())
+    manifest["files"]["README.md"] = {"sha256": sha256(card.read_bytes()), "bytes": card.stat().st_size}
+    (scene.v1 / "manifest.json").write_bytes(orjson.dumps(manifest))
+
+
 def doctored(scene: Scene) -> None:
-    """The same, and what the catalog says of the manifest."""
+    """A line, its manifest, and what the catalog says of it."""
     refitted(scene)
     scene.sql("UPDATE lake.dataset_versions SET manifest_sha256 = ?", sha256((scene.v1 / "manifest.json").read_bytes()))
 
@@ -468,6 +477,7 @@ WAYS: dict[str, Way] = {
     # --- releases
     "a released line changed": (damaged(file_of("samples.jsonl")), {cut: BROKEN, load: BROKEN, train: BROKEN}),
     "a released Parquet file changed": (damaged(file_of("data/train.parquet")), {cut: BROKEN, load: BROKEN}),
+    "a card and its manifest changed": (new_card, {cut: BROKEN, load: BROKEN, train: BROKEN, verified: BROKEN}),
     "a line and its manifest changed": (refitted, {cut: BROKEN, load: BROKEN, train: BROKEN}),
     "a line, its manifest and the catalog changed": (doctored, {cut: BROKEN, load: BROKEN, train: BROKEN}),
     "a release behind a link": (linked(file_of("")), {load: BROKEN, train: BROKEN}),

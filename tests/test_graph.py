@@ -25,7 +25,7 @@ from synth_assets.checks.verdict import Verdict
 from synth_assets.domain.standing import State, standing
 from synth_assets.jobs import BATCH_ASSETS, dataset_jobs
 from synth_assets.recipe import load_recipe
-from synth_assets.stages import versions
+from synth_assets.stages import cutting
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import BATCH_STAGES, Assessment, Stage
@@ -702,15 +702,15 @@ def test_two_that_cut_the_same_version_leave_the_winners_folder_alone(
 ) -> None:
     """The rival comes when the files are made but not yet in their place, and has one batch more."""
     rivals: list[Ran] = []
-    place = versions.place
+    stage_folder = cutting.stage_folder
 
     def late(*args: Any, **more: Any) -> Path:
         if not rivals:
             assert green.run(batch=NEXT_DAY).success
             rivals.append(green.release("v1"))
-        return place(*args, **more)
+        return stage_folder(*args, **more)
 
-    monkeypatch.setattr(versions, "place", late)
+    monkeypatch.setattr(cutting, "stage_folder", late)
     mine = green.release("v1")
 
     assert sorted([mine.success, rivals[0].success]) == [False, True]
