@@ -459,6 +459,19 @@ WAYS: dict[str, Way] = {
     "the latest version forgotten": (sql("UPDATE lake.heads SET head_version = 0"), {cut: BROKEN, load: BROKEN}),
     "green entries appended, their rows left as they are": (forged_green, {ready: BROKEN, cut: BROKEN}),
     "a green entry without its gates": (without_gates, {ready: REFUSED, verified: BROKEN}),
+    "an entry that says nothing a reader can use": (
+        lambda scene: appended(
+            scene, action="dataset_version", details={"form": 2, "manifest_sha256": "x", "version": "x"}
+        ),
+        {cut: BROKEN, load: BROKEN, verified: BROKEN},
+    ),
+    "an entry of a stage without what it read": (
+        lambda scene: appended(
+            scene, action="curated", details={"form": 2, "batch": RED, "passed": True, "output": "x", "gates": [1]}
+        ),
+        {ready: BROKEN, cut: BROKEN, load: BROKEN, verified: BROKEN},
+    ),
+    "the versions deleted": (sql("DELETE FROM lake.dataset_versions"), {load: BROKEN, train: BROKEN, cut: BROKEN}),
     "an entry of a form that was given up": (
         lambda scene: appended(scene, action="curated", details={"batch": RED, "passed": True, "output": "x"}),
         {ready: BROKEN, cut: BROKEN, load: BROKEN},

@@ -281,8 +281,9 @@ def named_manifests(entries: Sequence[Entry]) -> dict[int, tuple[int, str]]:
     found: dict[int, tuple[int, str]] = {}
     for entry in entries:
         details = _details(entry)
-        if entry["action"] == Stage.DATASET_VERSION and "manifest_sha256" in details:
-            found[int(details["version"])] = (entry["seq"], str(details["manifest_sha256"]))
+        number = details.get("version")  # one that is no number is a finding of the chain itself
+        if entry["action"] == Stage.DATASET_VERSION and "manifest_sha256" in details and isinstance(number, int):
+            found[number] = (entry["seq"], str(details["manifest_sha256"]))
     return found
 
 

@@ -136,9 +136,12 @@ class Chain:
             self.entries.append(entry)
             self.keys[entry.key] = entry
             self.length, self.head = entry.seq, entry.sha256
-            if entry.action == MIGRATE:
-                self._take_in(orjson.loads(get(str(entry.details["bound"]))), entry)
-            self._take(entry)
+            try:
+                if entry.action == MIGRATE:
+                    self._take_in(orjson.loads(get(str(entry.details["bound"]))), entry)
+                self._take(entry)
+            except (AttributeError, KeyError, TypeError, ValueError):
+                raise self._broken(f"entry {entry.seq} does not say what an entry of {entry.action} has to") from None
 
     @property
     def head_version(self) -> int:
@@ -190,6 +193,8 @@ class Chain:
     def _take(self, entry: Entry) -> None:
         details = entry.details
         if entry.partition is not None:
+            has_passed(entry)
+            str(details["input"])
             self.partitions.setdefault(entry.partition, []).append(entry)
         binds = details.get("binds", {}) if entry.form > FIRST else {}
         for table, scope, count, sha in binds.get("rows", ()):

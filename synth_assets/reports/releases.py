@@ -19,7 +19,7 @@ def version_number(lake: Lake, dataset: str, name: str) -> int:
         UsageError: there is no such version.
         IntegrityError: an alias points elsewhere than its last entry says.
     """
-    numbers = sorted(lake.read("dataset_versions", dataset=dataset)["version"].to_list())
+    numbers = sorted(lake.chain(dataset).releases)
     digits = name.removeprefix("v")
     if digits in {str(number) for number in numbers}:
         return int(digits)
@@ -55,6 +55,7 @@ def recipe_of_newest(lake: Lake, dataset: str, folder: Path) -> Recipe | None:
 def versions(lake: Lake, dataset: str) -> list[dict[str, Any]]:
     """Return every version of a dataset, oldest first, with what it changed, its aliases and its model runs."""
     rows = lake.read("dataset_versions", dataset=dataset).sort("version")
+    prove_state(lake.chain(dataset), "dataset_versions", rows.to_dicts(), {"dataset": dataset})
     intervals = lake.read("version_members", dataset=dataset).select("added_in", "removed_in")
     aliases = lake.read("dataset_aliases", dataset=dataset).sort("alias")
     runs = proven(lake, "model_runs", dataset=dataset).sort("trained_at", "model_run_id")
