@@ -276,6 +276,9 @@ class Schedule:
         if not fault.is_sent and self._heard_at < row.first_try_at:
             self._halt_for(QuarantineReason.UNREACHABLE)
             return
+        if fault.reason == QuarantineReason.RATE_LIMITED and self._answered_at < row.first_try_at:
+            self._halt_until(fault.reason, self._pace.opens_at())
+            return
         call = row.call
         if fault.reason in MAY_BE_PAID and fault.is_sent and not fault.is_paid:
             self._purse.pay_unread(call)
