@@ -272,11 +272,12 @@ class Schedule:
         return fault.is_passing and row.tries - row.excused < self._patience.max_tries and is_in_time
 
     def _give_up(self, row: Row, fault: Fault) -> None:
-        """Quarantine the row, unless nobody answered anybody since its first try: then it is not this row's fault."""
+        """Quarantine the row, unless nobody was answered since its first try: silence, or a limit that all met."""
         if not fault.is_sent and self._heard_at < row.first_try_at:
             self._halt_for(QuarantineReason.UNREACHABLE)
             return
-        if fault.reason == QuarantineReason.RATE_LIMITED and self._answered_at < row.first_try_at:
+        is_everybodys = self._pace.rate is not None and self._answered_at < row.first_try_at
+        if fault.reason == QuarantineReason.RATE_LIMITED and is_everybodys:
             self._halt_until(fault.reason, self._pace.opens_at())
             return
         call = row.call
