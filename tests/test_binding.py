@@ -146,11 +146,15 @@ def test_a_row_of_state_is_what_its_entries_add_up_to() -> None:
 @pytest.mark.parametrize("stage", BATCH_STAGES)
 def test_a_stage_has_passed_if_its_entry_says_so_of_every_gate_that_must_be_there(stage: Stage) -> None:
     needed = sorted(PERMANENT[GATE_SET][stage])
+    binds = {"rows": [["verdicts", ["key 1"], len(needed), "f" * 64]]}
     good = {"action": str(stage), "passed": True, "gate_set": GATE_SET, "gates": dict.fromkeys(needed, True)}
+    good |= {"binds": binds}
 
     assert has_passed(entry(**good))
     assert not has_passed(entry(**good | {"passed": False}))
     assert not has_passed(entry(**good | {"gates": {}}))
+    assert not has_passed(entry(**good | {"binds": {}})), "a verdict nobody stored is none"
+    assert not has_passed(entry(**good | {"binds": {"rows": [["verdicts", ["another"], len(needed), "f" * 64]]}}))
     assert not has_passed(entry(**good | {"gates": dict.fromkeys(needed[1:], True)}))
     assert not has_passed(entry(**good | {"gates": good["gates"] | {needed[0]: False}}))
     assert not has_passed(entry(**good | {"gates": good["gates"] | {"another": False}}))

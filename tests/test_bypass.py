@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +24,11 @@ from resources.lake import DuckLake, open_lake
 from synth_assets.api import load_dataset
 from synth_assets.canonical import sha256, stored_json
 from synth_assets.domain import ids
-from synth_assets.domain.ledger import entry_line, entry_sha256, lines_sha256
+from synth_assets.domain.ledger import entry_line, entry_sha256, intent_line, lines_sha256, sealed
+from synth_assets.domain.transactions import Commit
 from synth_assets.errors import SynthError
 from synth_assets.recipe import Recipe, load_recipe
+from synth_assets.reports import releases
 from synth_assets.reports.audit import verify
 from synth_assets.stages import judgement, models, versions
 from synth_assets.stages.work import Work
@@ -87,6 +89,10 @@ def load(scene: Scene) -> None:
         load_dataset(f"{DATASET}@latest", home=scene.path)
     finally:
         scene.lake = open_lake(scene.path, {})
+
+
+def listed(scene: Scene) -> None:
+    releases.versions(scene.lake, DATASET)
 
 
 def train(scene: Scene) -> None:
@@ -286,7 +292,9 @@ def appended(scene: Scene, *, action: str, details: dict[str, Any], with_ledger:
     )
     scene.sql("UPDATE lake.heads SET audit_seq = ?, audit_sha256 = ?", entry["seq"], entry["entry_sha256"])
     if with_ledger:
-        ledger(lambda lines: [*lines, entry_line(entry, lines_sha256([]), is_recovered=False)])(scene)
+        ledger(lambda lines: [*lines, intent_line(entry), entry_line(entry, lines_sha256([]), is_recovered=False)])(
+            scene
+        )
 
 
 def forged_green(scene: Scene) -> None:
@@ -305,6 +313,32 @@ def without_gates(scene: Scene) -> None:
     row = scene.lake.read("stage_commits", partition=RED, stage="curated").row(-1, named=True)
     row |= {"commit_key": "forged", "commit_seq": scene.lake.chain(DATASET).length, "passed": True}
     scene.sql(f"INSERT INTO lake.stage_commits ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", *row.values())
+
+
+def without_verdicts(scene: Scene) -> None:
+    """The same with all gates, whose verdicts never stood anywhere."""
+    held, good = scene.lake.chain(DATASET).latest("curated", RED), scene.lake.chain(DATASET).latest("curated", FRESH)
+    assert held is not None
+    assert good is not None
+    appended(
+        scene, action="curated", details={**held.details, "passed": True, "gates": good.details["gates"], "binds": {}}
+    )
+    row = scene.lake.read("stage_commits", partition=RED, stage="curated").row(-1, named=True)
+    row |= {"commit_key": "forged", "commit_seq": scene.lake.chain(DATASET).length, "passed": True}
+    scene.sql(f"INSERT INTO lake.stage_commits ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", *row.values())
+
+
+def committed_in_the_catalog_alone(scene: Scene) -> None:
+    """A whole green commit, every row of it bound and every hash right, by somebody who cannot write the ledger."""
+    work = scene.work(RED)
+    red = scene.lake.chain(DATASET).latest("curated", RED)
+    assert red is not None
+    made: list[Commit] = []
+    with mock.patch.object(DuckLake, "commit", lambda _, commit: made.append(commit)), suppress(AttributeError):
+        judgement.curate(work)
+    details = {**made[0].details, "passed": True, "gates": dict.fromkeys(made[0].details["gates"], True)}
+    forged, _ = sealed(replace(made[0], details=details))
+    scene.lake._transact(forged, scene.lake._entry(scene.lake.chain(DATASET), forged))
 
 
 def invented_run(scene: Scene) -> None:
@@ -459,6 +493,19 @@ WAYS: dict[str, Way] = {
     "the latest version forgotten": (sql("UPDATE lake.heads SET head_version = 0"), {cut: BROKEN, load: BROKEN}),
     "green entries appended, their rows left as they are": (forged_green, {ready: BROKEN, cut: BROKEN}),
     "a green entry without its gates": (without_gates, {ready: REFUSED, verified: BROKEN}),
+    "a green entry whose verdicts never stood anywhere": (without_verdicts, {ready: REFUSED, verified: BROKEN}),
+    "a green commit in the catalog alone": (
+        committed_in_the_catalog_alone,
+        {ready: BROKEN, curate: BROKEN, cut: BROKEN, load: BROKEN, verified: BROKEN},
+    ),
+    "lines of nobody at the end of the ledger": (
+        ledger(lambda lines: [*lines, b'{"table":"decisions"}\n']),
+        {curate: BROKEN, cut: BROKEN, load: BROKEN, verified: BROKEN},
+    ),
+    "intents changed in the ledger": (
+        ledger(lambda lines: [line.replace(b'"seq":3', b'"seq":4') if b"intent" in line else line for line in lines]),
+        {verified: BROKEN},
+    ),
     "an entry that says nothing a reader can use": (
         lambda scene: appended(
             scene, action="dataset_version", details={"form": 2, "manifest_sha256": "x", "version": "x"}
@@ -501,13 +548,22 @@ WAYS: dict[str, Way] = {
     "released decisions changed in the catalog": (of("decisions", "decision = 'rejected'", batch=FIRST), HARMLESS),
     "members taken out of the catalog": (
         sql("DELETE FROM lake.version_members WHERE sample_id = (SELECT min(sample_id) FROM lake.version_members)"),
-        {cut: BROKEN, load: DONE, train: DONE, verified: BROKEN},
+        {cut: BROKEN, load: DONE, train: DONE, listed: BROKEN, verified: BROKEN},
+    ),
+    "members said to have left": (
+        sql("UPDATE lake.version_members SET removed_in = 1, cause = 'release'"),
+        {cut: BROKEN, load: DONE, listed: BROKEN, verified: BROKEN},
     ),
     "an alias moved": (sql("UPDATE lake.dataset_aliases SET version = 7"), {load: BROKEN, verified: BROKEN}),
     "a mark set": (sql("UPDATE lake.dataset_versions SET is_marked = true"), {cut: BROKEN, load: BROKEN}),
     "another digest in the catalog": (sql("UPDATE lake.dataset_versions SET digest = 'x'"), {load: BROKEN}),
     # --- models
     "an evaluation improved": (invented_run, {train: BROKEN, verified: BROKEN}),
+    "another test set said to have been measured on": (
+        sql("UPDATE lake.evaluation_datasets SET num_rows = 7"),
+        {train: BROKEN, verified: BROKEN},
+    ),
+    "the test sets deleted": (sql("DELETE FROM lake.evaluation_datasets"), {train: BROKEN, verified: BROKEN}),
     "a model run without its entry": (without_its_entry, {verified: BROKEN}),
 }
 

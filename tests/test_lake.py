@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from resources.lake import DuckLake, leases, open_lake, store
-from synth_assets.domain.ledger import recorded
+from synth_assets.domain.ledger import recorded, sealed
 from synth_assets.domain.transactions import Change, Commit, Swap
 from synth_assets.errors import IntegrityError, RefusedError, StoppedError
 from synth_assets.tables import TABLES
@@ -376,7 +376,7 @@ def test_a_commit_that_raised_is_not_mistaken_for_a_rivals_of_the_same_key(
 
     def undo_while_a_rival_commits() -> None:
         undo()
-        lake._transact(commit("same", used(2)))
+        lake._write(lake.chain("tiny"), *sealed(commit("same", used(2))))
 
     monkeypatch.setattr(lake, "_undo", undo_while_a_rival_commits)
 

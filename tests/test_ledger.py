@@ -11,7 +11,7 @@ import pytest
 
 from resources.lake import DuckLake, open_lake
 from resources.lake.ledger import TAIL_BYTES, last_entry
-from synth_assets.domain.ledger import recorded
+from synth_assets.domain.ledger import INTENT, intent_line, recorded, sealed
 from synth_assets.domain.transactions import Change
 from synth_assets.errors import IntegrityError
 from synth_assets.reports.audit import verify
@@ -40,7 +40,7 @@ def lines_of(lake: DuckLake) -> list[dict[str, Any]]:
 def seqs(lake: DuckLake) -> list[tuple[int, bool]]:
     """Return the number of every entry in the ledger, and whether it was written later."""
     with file_of(lake).open("rb") as lines:
-        return [(record.seq, record.is_recovered) for record in recorded(lines)]
+        return [(record.seq, record.is_recovered) for record in recorded(lines) if record.is_entry]
 
 
 def decided(key: str, batch: str = "b1", count: int = 2) -> Change:
@@ -56,17 +56,19 @@ def test_every_entry_of_the_chain_is_in_the_ledger_as_it_is_in_the_catalog(lake:
         lake.commit(commit(f"k{number}", used(number)))
 
     rows = lake.read("audit_log", dataset=DATASET).sort("seq").to_dicts()
-    assert [line["entry"] for line in lines_of(lake)] == [
+    assert [line["entry"] for line in lines_of(lake) if "entry" in line] == [
         {**{name: value for name, value in row.items() if name != "hmac"}, "entered_at": row["entered_at"].isoformat()}
         for row in rows
     ]
+    intended = [line["intent"] for line in lines_of(lake) if "intent" in line]
+    assert intended == [{"seq": row["seq"], "entry_sha256": row["entry_sha256"]} for row in rows]
     assert findings(lake) == []
 
 
 def test_decisions_are_carried_with_what_they_replace(lake: DuckLake) -> None:
     lake.commit(commit("one", decided("one")))
 
-    rows, entry = lines_of(lake)
+    _, rows, entry = lines_of(lake)
     assert (rows["table"], rows["replaces"]) == ("decisions", {"dataset": DATASET, "batch": "b1"})
     assert rows["columns"]["sample_id"] == ["b1-0", "b1-1"]
     assert orjson.loads(entry["entry"]["details"])["ledger_sha256"] == entry["rows_sha256"]
@@ -97,13 +99,16 @@ def test_an_entry_that_is_already_the_last_is_not_appended_again(lake: DuckLake)
     assert seqs(lake) == [(1, False)]
 
 
-def test_an_entry_is_on_disk_when_its_commit_returns(lake: DuckLake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_intent_is_on_disk_before_its_commit_and_the_entry_when_that_returns(
+    lake: DuckLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     synced: list[int] = []
     monkeypatch.setattr("resources.lake.ledger._sync", lambda handle: synced.append(os.fstat(handle).st_size))
 
     lake.commit(commit("one", used(1)))
 
-    assert synced == [file_of(lake).stat().st_size]
+    intent, _ = file_of(lake).read_bytes().splitlines(keepends=True)
+    assert synced == [len(intent), file_of(lake).stat().st_size]
 
 
 def test_a_commit_that_is_refused_leaves_no_line(lake: DuckLake) -> None:
@@ -164,17 +169,63 @@ def test_a_ledger_that_lacks_more_than_the_last_commit_is_refused(lake: DuckLake
         lake.commit(commit("next", used(9)))
 
 
-@pytest.mark.parametrize("torn", [b'{"entry":{"seq":2', b'{"table":"decisions","rows":[]}\n', b"\0\0\0\0", b'{"table'])
-def test_what_a_crash_left_behind_the_last_entry_is_cut(lake: DuckLake, torn: bytes) -> None:
+INTENDED = intent_line({"seq": 2, "entry_sha256": "a" * 64})
+ROWS = b'{"table":"decisions","rows":[]}\n'
+
+
+@pytest.mark.parametrize(
+    "torn", [INTENDED, INTENDED + ROWS, INTENDED + ROWS + b'{"entry":{"seq":2', INTENDED[:9], b"\0\0\0\0"]
+)
+def test_what_a_crash_left_behind_the_last_entry_contradicts_nothing_and_is_cut(lake: DuckLake, torn: bytes) -> None:
     lake.commit(commit("one", decided("one")))
     with file_of(lake).open("ab") as file:
         file.write(torn)
-    assert findings(lake) != []
+    assert findings(lake) == []
 
     lake.commit(commit("two", used(2)))
 
     assert seqs(lake) == [(1, False), (2, False)]
     assert findings(lake) == []
+
+
+@pytest.mark.parametrize("lines", [ROWS, b"anything\n", b"\n" + INTENDED])
+def test_lines_at_the_end_that_no_commit_leaves_are_named_and_not_cut(lake: DuckLake, lines: bytes) -> None:
+    lake.commit(commit("one", decided("one")))
+    with file_of(lake).open("ab") as file:
+        file.write(lines)
+    before = file_of(lake).read_bytes()
+
+    assert findings(lake) != []
+    with pytest.raises(IntegrityError):
+        lake.commit(commit("two", used(2)))
+    assert file_of(lake).read_bytes() == before
+
+
+def test_an_entry_that_no_line_of_the_ledger_intended_is_read_by_nobody(lake: DuckLake) -> None:
+    """Whoever can write the catalog alone makes entries with every hash right, and cannot write them down first."""
+    lake.commit(commit("one", used(1)))
+    chain, forged = lake.chain(DATASET), commit("forged", used(2))
+    entry = lake._entry(chain, sealed(forged)[0])
+    lake._transact(sealed(forged)[0], entry)
+
+    with pytest.raises(IntegrityError, match="nothing in its ledger intended entry 2"):
+        lake.chain(DATASET)
+    with pytest.raises(IntegrityError, match="nothing in its ledger intended entry 2"):
+        lake.commit(commit("two", used(2)))
+    assert findings(lake) == ["entry 2 is in the catalog, not in the ledger"]
+    assert seqs(lake) == [(1, False)]
+
+
+def test_an_intent_of_another_entry_completes_nothing(lake: DuckLake) -> None:
+    lake.commit(commit("one", used(1)))
+    forged = sealed(commit("forged", used(2)))[0]
+    lake._transact(forged, lake._entry(lake.chain(DATASET), forged))
+    with file_of(lake).open("ab") as file:
+        file.write(INTENDED)
+
+    with pytest.raises(IntegrityError, match="nothing in its ledger intended entry 2"):
+        lake.commit(commit("two", used(2)))
+    assert findings(lake) == ["entry 2 is in the catalog, not in the ledger"]
 
 
 @pytest.mark.parametrize("end", [b"", b'{"entry":{"seq"', b'{"table":"decisions"}\n{"entry"'])
@@ -199,7 +250,7 @@ def test_appending_reads_the_end_of_a_long_ledger_only(lake: DuckLake, monkeypat
 
     lake.commit(commit("next", used(1)))
 
-    assert set(read) == {TAIL_BYTES}
+    assert max(read) == TAIL_BYTES
 
 
 def test_a_ledger_that_cannot_be_written_does_not_undo_the_commit(
@@ -209,6 +260,8 @@ def test_a_ledger_that_cannot_be_written_does_not_undo_the_commit(
     real = os.write
 
     def half_then_full(handle: int, data: bytes) -> int:
+        if bytes(data).startswith(INTENT):
+            return real(handle, data)
         if len(data) < 100:
             raise OSError(28, "No space left on device")
         return real(handle, data[: len(data) - 50])
@@ -224,15 +277,16 @@ def test_a_ledger_that_cannot_be_written_does_not_undo_the_commit(
     assert findings(lake) == []
 
 
-def test_a_last_line_nobody_can_read_stays_as_evidence_and_stops_no_commit(lake: DuckLake) -> None:
+def test_a_last_line_nobody_can_read_stays_as_evidence_and_lets_nobody_go_on(lake: DuckLake) -> None:
     for number in range(2):
         lake.commit(commit(f"k{number}", used(number)))
-    lines = file_of(lake).read_bytes().splitlines(keepends=True)
-    file_of(lake).write_bytes(lines[0] + lines[1][:-3] + b"!!\n")
+    damaged = file_of(lake).read_bytes()[:-3] + b"!!\n"
+    file_of(lake).write_bytes(damaged)
 
-    lake.commit(commit("next", used(3)))
+    with pytest.raises(IntegrityError, match="nothing in its ledger intended entry 2"):
+        lake.commit(commit("next", used(3)))
 
-    assert file_of(lake).read_bytes().splitlines()[1].endswith(b"!!")
+    assert file_of(lake).read_bytes() == damaged
     assert any("is not what was written" in what for what in findings(lake))
 
 

@@ -16,8 +16,8 @@ from synth_assets.domain.transactions import Commit, StoredObject
 from synth_assets.errors import IntegrityError, RefusedError
 from synth_assets.tables import FORMAT, TABLES, Bound
 
-LOOKS = 3
-"""How often catalog and ledger are looked at before they count as apart: a commit may lie between two looks."""
+LOOKS = 10
+"""How often catalog and ledger are looked at before they count as apart: commits may lie between two looks."""
 
 COLUMNS = ", ".join(TABLES["audit_log"].dtypes)
 
@@ -59,10 +59,9 @@ class Chains:
             IntegrityError: it is broken, or what it is compared with says otherwise.
         """
         for look in range(1, LOOKS + 1):
-            written = self._ledger.last(dataset)
             try:
                 chain = self._upto_head(dataset)
-                self._against_ledger(chain, written)
+                self._against_ledger(chain)
                 break
             except IntegrityError:
                 self._proven.pop(dataset, None)
@@ -105,13 +104,29 @@ class Chains:
             )
         return chain
 
-    def _against_ledger(self, chain: Chain, written: tuple[int, str]) -> None:
-        seq, sha = written
-        is_there = seq == 0 or (seq <= chain.length and chain.entries[seq - 1].sha256 == sha)
+    def _against_ledger(self, chain: Chain) -> None:
+        """Compare with the ledger, which has every entry, or all but the last and the intent to make that.
+
+        It is read after the chain: what a commit writes there before it is on disk by then.
+        """
+        end = self._ledger.end(chain.dataset)
+        is_there = end.seq == 0 or (end.seq <= chain.length and chain.entries[end.seq - 1].sha256 == end.sha256)
+        missing = chain.length - end.seq
+        if chain.is_bound and not end.is_clean:
+            raise IntegrityError(
+                f"lines stand at the end of the ledger of {chain.dataset} that no commit wrote",
+                where=f"{self._ledger.file(chain.dataset)}, behind entry {end.seq}",
+                fix="find out who wrote them, and cut them off there, or restore the ledger from a backup",
+            )
         # An entry of the first form could be missing for longer: its rows were written after the commit.
-        if is_there and (seq >= chain.length - 1 or not chain.is_bound):
+        if is_there and (not missing or not chain.is_bound or (missing == 1 and end.intended == chain.head)):
             return
-        said = f"its ledger ends at entry {seq}" if seq < chain.length else f"its ledger knows entry {seq}, another one"
+        if not is_there:
+            said = f"its ledger knows entry {end.seq}, another one"
+        elif missing == 1:
+            said = f"nothing in its ledger intended entry {chain.length}"
+        else:
+            said = f"its ledger ends at entry {end.seq}"
         raise IntegrityError(
             f"the chain of {chain.dataset} has {chain.length} entries, but {said}",
             where=str(self._ledger.file(chain.dataset)),

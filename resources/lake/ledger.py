@@ -1,6 +1,7 @@
 """The ledger: the audit chain once more, as append-only files beside the catalog, with the rows a rebuild needs.
 
-``<root>/<dataset>/entries.jsonl`` is written inside the commit section: the rows before the commit, the entry after it.
+``<root>/<dataset>/entries.jsonl`` is written inside the commit section: intent and rows before the commit, the entry
+after it.
 What its lines say is decided in `synth_assets.domain.ledger`.
 """
 
@@ -8,21 +9,43 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from resources.objects import sync_folder
-from synth_assets.domain.ledger import ENTRY, FIRST_HEAD, entry_line, lines_sha256
+from synth_assets.domain.ledger import ENTRY, FIRST_HEAD, INTENT, entry_line, intended_by, intent_line, lines_sha256
 from synth_assets.errors import IntegrityError
 from synth_assets.tables import FORMAT
 
 TAIL_BYTES = 16_384
 """How much of the end is read first; the last entry line nearly always is in it."""
 
+INTENT_BYTES = 1_024
+"""More than a line with an intent has."""
+
 _log = logging.getLogger(__name__)
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of a ledger.
+
+    Attributes:
+        seq: place of its last entry; 0 if it has none.
+        sha256: hash of that entry.
+        intended: hash of the entry that the lines behind it intend; None if there are none.
+        is_clean: whether nothing stands behind it but what a commit leaves that never happened: an intent and rows,
+            or a line that was being written.
+    """
+
+    seq: int
+    sha256: str
+    intended: str | None
+    is_clean: bool = True
 
 
 class Ledger:
@@ -53,28 +76,34 @@ class Ledger:
                 size -= len(line)
                 yield line
 
-    def last(self, dataset: str) -> tuple[int, str]:
-        """Return place and hash of the last entry in a dataset's ledger; (0, zeros) where there is none."""
+    def end(self, dataset: str) -> End:
+        """Return the last entry of a dataset's ledger, and what was about to follow it."""
         file = self.file(dataset)
         if not file.is_file():
-            return 0, FIRST_HEAD
+            return End(0, FIRST_HEAD, None)
         handle = os.open(file, os.O_RDONLY)
         try:
-            _, last = last_entry(handle)
+            end, last = last_entry(handle)
+            left = os.pread(handle, INTENT_BYTES, end)
+            is_clean = left.startswith(INTENT) or b"\n" not in os.pread(handle, os.fstat(handle).st_size - end, end)
         finally:
             os.close(handle)
-        return last.get("seq", 0), str(last.get("entry_sha256", FIRST_HEAD))
+        place, sha = last.get("seq", 0), str(last.get("entry_sha256", FIRST_HEAD))
+        return End(place, sha, intended_by(_split(left)[0]), is_clean=is_clean)
 
-    def prepare(self, dataset: str, lines: Sequence[bytes]) -> None:
-        """Write the rows of a commit that is about to happen, and sync; call it inside the commit section.
+    def prepare(self, entry: Mapping[str, Any], lines: Sequence[bytes]) -> None:
+        """Write the intent and the rows of a commit that is about to happen, and sync; inside the commit section.
 
         Until the entry follows they count for nothing, and the next commit cuts them off. But should the process die
         right after its commit, they are there to complete it.
+
+        Args:
+            entry: the row of `audit_log` it will make.
+            lines: its rows.
         """
-        with _opened(self.file(dataset)) as handle:
+        with _opened(self.file(entry["dataset"])) as handle:
             end, _ = last_entry(handle)
-            if lines or os.fstat(handle).st_size > end:
-                _append(handle, end, b"".join(lines))
+            _append(handle, end, b"".join([intent_line(entry), *lines]))
 
     def append(self, entry: Mapping[str, Any], lines: Sequence[bytes]) -> None:
         """Append a committed entry behind its rows, and sync; call it inside the commit section.
@@ -105,7 +134,7 @@ class Ledger:
                 come back without them, marked, and the migration writes what the tables hold.
 
         Raises:
-            IntegrityError: the lines at the end of the ledger are not those the entry promises.
+            IntegrityError: the lines at the end of the ledger do not intend this entry, or are not those it promises.
         """
         file = self.file(entry["dataset"])
         with _opened(file) as handle:
@@ -113,14 +142,22 @@ class Ledger:
             if form < FORMAT:
                 _append(handle, end, entry_line(entry, lines_sha256([]), is_recovered=True))
                 return
-            tail = os.pread(handle, os.fstat(handle).st_size - end, end)
-            if lines_sha256([tail]) != promised:
+            left = os.pread(handle, os.fstat(handle).st_size - end, end)
+            whole = left[: left.rfind(b"\n") + 1]  # its entry may have been half written
+            intent, rows = _split(whole)
+            if intended_by(intent) != entry["entry_sha256"] or lines_sha256([rows]) != promised:
                 raise IntegrityError(
                     f"entry {entry['seq']} is in the catalog, and its rows are not in the ledger",
                     where=str(file),
                     fix="restore the ledger from a backup that is as new as the catalog",
                 )
-            _append(handle, end + len(tail), entry_line(entry, promised, is_recovered=False))
+            _append(handle, end + len(whole), entry_line(entry, promised, is_recovered=False))
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    """Return the first line and the rest."""
+    first = data.find(b"\n") + 1
+    return data[:first], data[first:]
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from resources.objects import ObjectFiles, disk_full
 from resources.postgres import Server, catalog_server
 from synth_assets.canonical import stored_json
 from synth_assets.domain.chain import Chain
-from synth_assets.domain.ledger import FIRST_HEAD, entry_sha256, lines_sha256, sealed
+from synth_assets.domain.ledger import entry_sha256, lines_sha256, sealed
 from synth_assets.domain.transactions import Change, Commit, Receipt, StoredObject, Swap
 from synth_assets.errors import RefusedError, StoppedError
 from synth_assets.tables import TABLES
@@ -193,44 +193,63 @@ class DuckLake:
             self.chains.refuse_unsigned(chain)
             self._complete_ledger(chain)
             if not chain.is_bound:
-                self._write(*migration(chain, self.read, self.put, prefixes(self.home, commit.dataset)))
-            return self._write(commit, lines)
+                self._write(chain, *migration(chain, self.read, self.put, prefixes(self.home, commit.dataset)))
+                chain = self.chain(commit.dataset)
+            return self._write(chain, commit, lines)
 
-    def _write(self, commit: Commit, lines: Sequence[bytes]) -> Receipt:
-        """Apply a commit between its rows in the ledger and its entry there."""
-        self.ledger.prepare(commit.dataset, lines)
-        receipt, entry = self._transact(commit)
-        self.ledger.append(entry.row(0, named=True), lines)
-        return receipt
+    def _write(self, chain: Chain, commit: Commit, lines: Sequence[bytes]) -> Receipt:
+        """Apply a commit between its intent and rows in the ledger and its entry there."""
+        entry = self._entry(chain, commit)
+        self.ledger.prepare(entry, lines)
+        self._transact(commit, entry)
+        self.ledger.append(entry, lines)
+        return Receipt(seq=entry["seq"], entry_sha256=entry["entry_sha256"], was_replayed=False)
+
+    def _entry(self, chain: Chain, commit: Commit) -> dict[str, Any]:
+        """Return the row of `audit_log` that follows the last one of a chain."""
+        entry = {
+            "dataset": commit.dataset,
+            "seq": chain.length + 1,
+            "previous_sha256": chain.head,
+            "commit_key": commit.key,
+            "action": commit.action,
+            "actor": self.actor,
+            "run_id": commit.run_id,
+            "details": stored_json(dict(commit.details)),
+            "entered_at": datetime.now(UTC),
+        }
+        hashed = entry_sha256(entry)
+        signature = self.chains.sign(hashed) if self.chains.sign else None
+        frame = TABLES["audit_log"].frame([{**entry, "entry_sha256": hashed, "hmac": signature}])
+        return frame.row(0, named=True)
 
     def _complete_ledger(self, chain: Chain) -> None:
         """Write the entry of the last commit into the ledger, if its process died before it could."""
-        written, _ = self.ledger.last(chain.dataset)
-        missing = chain.entries[written:]
-        for entry in missing:
+        for entry in chain.entries[self.ledger.end(chain.dataset).seq :]:
             row = self.read("audit_log", dataset=chain.dataset, seq=entry.seq).row(0, named=True)
             self.ledger.repair(row, str(entry.details.get("ledger_sha256", lines_sha256([]))), form=entry.form)
 
-    def _transact(self, commit: Commit) -> tuple[Receipt, pl.DataFrame]:
+    def _transact(self, commit: Commit, entry: Mapping[str, Any]) -> None:
         """Apply a commit in one transaction; a COMMIT that raised may have committed, so its entry is looked up."""
-        done = None
+        is_applied = False
         try:
             self._connection.execute("BEGIN")
-            done = self._apply(commit)
+            self._apply(commit, entry)
+            is_applied = True
             self._connection.execute("COMMIT")
         except (duckdb.Error, OSError):
             self._undo()
-            if done is None or not self._is_there(commit, done[0]):
+            if not (is_applied and self._is_there(entry)):
                 raise
         except BaseException:
             self._undo()
             raise
-        return done
 
-    def _is_there(self, commit: Commit, receipt: Receipt) -> bool:
+    def _is_there(self, entry: Mapping[str, Any]) -> bool:
         """Whether exactly this transaction was committed; an entry's hash holds the time it was made."""
         try:
-            return not self.read("audit_log", dataset=commit.dataset, entry_sha256=receipt.entry_sha256).is_empty()
+            found = self.read("audit_log", dataset=entry["dataset"], entry_sha256=entry["entry_sha256"])
+            return not found.is_empty()
         except StoppedError as error:
             raise StoppedError(
                 "the lake's catalog was lost while committing; everything finished is kept",
@@ -244,20 +263,28 @@ class DuckLake:
         with self._mutex, self._alone():
             yield
 
-    def _apply(self, commit: Commit) -> tuple[Receipt, pl.DataFrame]:
-        now = datetime.now(UTC)
+    def _apply(self, commit: Commit, entry: Mapping[str, Any]) -> None:
         for swap in commit.swaps:
             self._swap(swap)
-        receipt, entry = self._entry(commit, now)
+        self._move_head(entry)
         for change in commit.changes:
-            self._change(change, receipt.seq)
-        self._name_payload(commit, now)
-        self._change(Change("audit_log", entry))
+            self._change(change, entry["seq"])
+        self._name_payload(commit, entry["entered_at"])
+        self._change(Change("audit_log", TABLES["audit_log"].frame([entry])))
         message = {"dataset": commit.dataset, "key": commit.key, "run_id": commit.run_id}
         self._connection.execute(
             "CALL lake.set_commit_message(?, ?, extra_info => ?)", [self.actor, commit.action, stored_json(message)]
         )
-        return receipt, entry
+
+    def _move_head(self, entry: Mapping[str, Any]) -> None:
+        """Take the next place in the dataset's chain."""
+        dataset, head = entry["dataset"], {"audit_seq": entry["seq"], "audit_sha256": entry["entry_sha256"]}
+        if entry["seq"] == 1:
+            self._change(Change("heads", TABLES["heads"].frame([{"dataset": dataset, "head_version": 0, **head}])))
+            return
+        before = {"audit_seq": entry["seq"] - 1, "audit_sha256": entry["previous_sha256"]}
+        otherwise = f"another process wrote to {dataset} in between; nothing was changed"
+        self._swap(Swap("heads", where={"dataset": dataset}, expect=before, set=head, otherwise=otherwise))
 
     def _swap(self, swap: Swap) -> None:
         condition, values = _condition(swap.where)
@@ -308,34 +335,6 @@ class DuckLake:
             if (kind, batch, stored.sha256) not in there
         ]
         self._change(Change("objects", TABLES["objects"].frame(rows)))
-
-    def _entry(self, commit: Commit, now: datetime) -> tuple[Receipt, pl.DataFrame]:
-        """Take the next place in the dataset's chain and return the entry that stands there."""
-        head = self._connection.execute(
-            "SELECT audit_seq, audit_sha256 FROM lake.heads WHERE dataset = ?", [commit.dataset]
-        ).fetchone()
-        seq, previous = (head[0] + 1, head[1]) if head else (1, FIRST_HEAD)
-        entry = {
-            "dataset": commit.dataset,
-            "seq": seq,
-            "previous_sha256": previous,
-            "commit_key": commit.key,
-            "action": commit.action,
-            "actor": self.actor,
-            "run_id": commit.run_id,
-            "details": stored_json(dict(commit.details)),
-        }
-        hashed = entry_sha256({**entry, "entered_at": now})
-        signature = self.chains.sign(hashed) if self.chains.sign else None
-        if head:
-            self._connection.execute(
-                "UPDATE lake.heads SET audit_seq = ?, audit_sha256 = ? WHERE dataset = ?", [seq, hashed, commit.dataset]
-            )
-        else:
-            row = {"dataset": commit.dataset, "head_version": 0, "audit_seq": seq, "audit_sha256": hashed}
-            self._change(Change("heads", TABLES["heads"].frame([row])))
-        frame = TABLES["audit_log"].frame([{**entry, "entry_sha256": hashed, "entered_at": now, "hmac": signature}])
-        return Receipt(seq=seq, entry_sha256=hashed, was_replayed=False), frame
 
     def _undo(self) -> None:
         try:

@@ -150,6 +150,26 @@ def standing_of(lake: Lake, dataset: str, batch: str) -> Standing:
     return standing(stage_commits(lake, dataset, batch))
 
 
+def proven_test_set(lake: Lake, dataset: str, sha256: str) -> dict[str, Any] | None:
+    """Return name, sha256, num_rows and source of a test set a dataset's models were measured on, by their entries.
+
+    Returns:
+        None if no model was measured on it yet.
+
+    Raises:
+        IntegrityError: its row of `evaluation_datasets` says otherwise, or is gone.
+    """
+    _, said = lake.chain(dataset).test_sets.get(sha256, (0, None))
+    stored = lake.read("evaluation_datasets", sha256=sha256)
+    if said and stored["num_rows"].to_list() != [said["num_rows"]]:
+        raise IntegrityError(
+            f"the test set {said['name']} has {said['num_rows']} rows, and the catalog says otherwise",
+            where=f"evaluation_datasets, {sha256}",
+            fix=RESTORE,
+        )
+    return said
+
+
 @dataclass(frozen=True)
 class ProvenRun:
     """A model run as its entry bound it.

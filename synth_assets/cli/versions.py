@@ -7,7 +7,7 @@ import dagster as dg
 
 from resources.orphans import end_orphans
 from synth_assets.assets.partitions import key_of, model_job, version_job, versions_name
-from synth_assets.checks.proof import stage_commits
+from synth_assets.checks.proof import proven_run, proven_test_set, stage_commits
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, counted, print_json, print_table, say
 from synth_assets.cli.project import Project
@@ -153,8 +153,10 @@ def train_version(project: Project, recipe: Recipe, key: str) -> dict[str, Any]:
         raise red_gates(dataset, key, ran.failed_checks)
     commits = latest(stage_commits(project.lake, dataset, key))
     run = commits[Stage.MODEL_RUN]["output_digest"]
-    row = project.lake.read("model_runs", model_run_id=run).row(0, named=True)
-    evaluations = project.lake.read("evaluations", model_run_id=run).sort("metric", "value", descending=[False, True])
+    known = proven_run(project.lake, dataset, run)
+    assert known is not None  # noqa: S101 - its stage has just passed
+    row, evaluations = known.row, known.evaluations.sort("metric", "value", descending=[False, True])
+    test_set = proven_test_set(project.lake, dataset, row["test_set_sha256"]) or {}
     return {
         "dataset": dataset,
         "version": key,
@@ -162,7 +164,7 @@ def train_version(project: Project, recipe: Recipe, key: str) -> dict[str, Any]:
         "trainer": row["trainer"],
         "was_trained_now": row["run_id"] == ran.run_id,
         "num_samples": row["num_samples"],
-        "test_set": project.lake.read("evaluation_datasets", sha256=row["test_set_sha256"])["name"][0],
+        "test_set": test_set.get("name"),
         "evaluations": evaluations.drop("dataset", "model_run_id").to_dicts(),
         "audit_head": project.lake.keep_head(dataset),
     }

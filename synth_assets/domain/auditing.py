@@ -9,8 +9,8 @@ import orjson
 import polars as pl
 
 from synth_assets.domain.agreement import moved, strays
-from synth_assets.domain.chain import RESTORE, Chain
-from synth_assets.domain.ledger import FIRST_HEAD, Recorded, entry_line, entry_sha256, lines_sha256
+from synth_assets.domain.chain import FIRST, RESTORE, Chain
+from synth_assets.domain.ledger import FIRST_HEAD, Recorded, entry_line, entry_sha256, intent_line, lines_sha256
 from synth_assets.domain.replay import differing
 from synth_assets.tables import TABLES, Bound
 from synth_assets.vocabulary import Stage
@@ -105,7 +105,7 @@ def first_of(findings: Iterable[Finding]) -> list[Finding]:
 def _against_the_ledger(entries: Sequence[Entry], ledger: Sequence[Recorded], where: str) -> Iterator[Finding]:
     by_seq = {entry["seq"]: entry for entry in entries}
     seen, completed = 0, _completed(entries, ledger)
-    for record in ledger[:-1] if completed and not ledger[-1].is_entry else ledger:
+    for record in ledger[: len(ledger) - _is_open(entries, ledger)]:
         line = f"{where}, line {record.line_number}"
         if record.seq == 0:
             yield Finding(seen + 1, "a line of the ledger is not what was written", line, RESTORE)
@@ -127,23 +127,43 @@ def _against_the_ledger(entries: Sequence[Entry], ledger: Sequence[Recorded], wh
         )
 
 
+def counting_lines(entries: Sequence[Entry], ledger: Sequence[Recorded]) -> int:
+    """Return how many lines of a ledger belong to entries: all but those of a commit that never happened."""
+    is_pending = _is_open(entries, ledger) and not _completed(entries, ledger)
+    counting = ledger[:-1] if is_pending else ledger
+    return counting[-1].line_number if counting else 0
+
+
+def _is_open(entries: Sequence[Entry], ledger: Sequence[Recorded]) -> bool:
+    """Whether the last lines are a commit without its entry: one to be completed, or one that never happened.
+
+    Lines of an entry that the catalog holds, but that are not those it promises, are neither.
+    """
+    if not ledger or ledger[-1].is_entry or ledger[-1].intended is None:
+        return False
+    is_known = any(entry["entry_sha256"] == ledger[-1].intended for entry in entries)
+    return not is_known or bool(_completed(entries, ledger))
+
+
 def _completed(entries: Sequence[Entry], ledger: Sequence[Recorded]) -> set[int]:
-    """Return the last entry if only it is missing and its rows, if it has any, are at the end.
+    """Return the last entry if only it is missing, and the lines at the end intend it and are its rows.
 
     That is what a process leaves that died right after its commit; the next commit writes the entry.
     """
-    written = [record for record in ledger if record.is_entry]
-    pending = [record.rows_sha256 for record in ledger if not record.is_entry] or [NO_ROWS]
-    is_next = bool(written) and bool(entries) and entries[-1]["seq"] == written[-1].seq + 1
-    if not is_next or pending[-1] != _details(entries[-1]).get("ledger_sha256", NO_ROWS):
+    if not ledger or not entries or ledger[-1].is_entry:
         return set()
-    return {entries[-1]["seq"]}
+    last, end = entries[-1], ledger[-1]
+    is_next = last["seq"] == max((record.seq for record in ledger), default=0) + 1
+    is_whole = end.rows_sha256 == _details(last).get("ledger_sha256", NO_ROWS)
+    return {last["seq"]} if is_next and is_whole and end.intent == intent_line(last) else set()
 
 
 def _against_the_line(entry: Entry, record: Recorded, line: str) -> Iterator[Finding]:
     seq = entry["seq"]
     promised = record.told.get("rows_sha256") if record.is_recovered else _details(entry).get("ledger_sha256", NO_ROWS)
-    if record.rows_sha256 != promised:
+    if record.intent != (intent_line(entry) if _details(entry).get("form", FIRST) != FIRST else b""):
+        yield Finding(seq, f"the ledger does not hold the intent of entry {seq}", line, RESTORE)
+    elif record.rows_sha256 != promised:
         yield Finding(seq, f"the rows that entry {seq} carries in the ledger were changed", line, RESTORE)
     elif record.line != entry_line(entry, record.rows_sha256, is_recovered=record.is_recovered):
         yield Finding(seq, f"entry {seq} says one thing in the catalog, another in the ledger", line, RESTORE)
@@ -229,6 +249,21 @@ def _misnamed(chain: Chain, objects: pl.DataFrame) -> Iterator[Finding]:
         does = "holds a file that no entry names" if (kind, batch, name) in stored else "no longer names a payload file"
         yield Finding(chain.payload.get((kind, batch, name)), f"objects {does}: {kind}", f"objects, {name}", RESTORE)
         return
+
+
+def broken_test_sets(chain: Chain, stored: pl.DataFrame) -> list[Finding]:
+    """Return the first test set whose row is not what the entries of the models measured on it say.
+
+    Args:
+        chain: of the dataset.
+        stored: all rows of `evaluation_datasets`.
+    """
+    rows = dict(stored.select("sha256", "num_rows").iter_rows())
+    for sha, (seq, said) in chain.test_sets.items():
+        if rows.get(sha) != said["num_rows"]:
+            what = f"the test set {said['name']} is not the one that models were measured on"
+            return [Finding(seq, what, f"evaluation_datasets, {sha}", RESTORE)]
+    return []
 
 
 def broken_journal(chain: Chain, found: Mapping[tuple[str, str], tuple[int, str]], *, where: str) -> list[Finding]:

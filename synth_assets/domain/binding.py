@@ -119,7 +119,8 @@ def _rows(change: Change) -> Iterator[tuple[Scope, Rows]]:
     table = TABLES[change.table]
     if table.bound is not Bound.ROWS:
         return
-    parts = by_scope(change.table, change.rows.select(list(table.dtypes)).cast(pl.Schema(table.dtypes)))
+    rows = change.rows if change.leaves is None else change.leaves
+    parts = by_scope(change.table, rows.select(list(table.dtypes)).cast(pl.Schema(table.dtypes)))
     if change.replaces is not None:
         if not set(table.scope) <= set(change.replaces):
             raise ValueError(f"a change of {change.table} must name what it replaces: {', '.join(table.scope)}")

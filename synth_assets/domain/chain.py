@@ -93,6 +93,7 @@ class Chain:
         keys: entries by the idempotency key of their commit.
         signed_from: the first entry that is signed; None if none is.
         journal: how many bytes of which segment an entry vouches for, and their hash, by (batch, segment).
+        test_sets: what models were measured on, by hash: the last entry that says so, and name and number of rows.
     """
 
     dataset: str
@@ -110,6 +111,7 @@ class Chain:
     objects: dict[str, int] = field(default_factory=dict)
     releases: dict[int, Released] = field(default_factory=dict)
     journal: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    test_sets: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
 
     def extend(
         self,
@@ -207,6 +209,13 @@ class Chain:
             self.objects.setdefault(str(name), entry.seq)
         for batch, segment, size, sha in details.get("journal", ()) if entry.form > FIRST else ():
             self.journal[batch, segment] = (size, sha)
+        self._take_made(entry)
+
+    def _take_made(self, entry: Entry) -> None:
+        """Take in the version or the model an entry made."""
+        details = entry.details
+        if entry.action == Stage.MODEL_RUN and "test_set" in details:
+            self.test_sets[str(details["test_set"]["sha256"])] = (entry.seq, dict(details["test_set"]))
         if entry.action == Stage.DATASET_VERSION and "manifest_sha256" in details:
             number = int(details["version"])
             self.releases[number] = Released(number, entry.seq, str(details["manifest_sha256"]), details)
@@ -295,13 +304,21 @@ GATE_SET = 1
 """Number of the gate set judged by today."""
 
 
+def _verdicts_bound(entry: Entry) -> int:
+    """How many rows of verdicts an entry bound of its own."""
+    bound = entry.details.get("binds", {}).get("rows", ())
+    return sum(count for table, scope, count, _ in bound if table == "verdicts" and entry.key in scope)
+
+
 def has_passed(entry: Entry) -> bool:
-    """Whether a stage passed: its entry says so, of every gate its gate set requires too."""
+    """Whether a stage passed: its entry says so, of every gate its gate set requires too, and binds their verdicts."""
     if entry.details.get("passed") is not True:
         return False
     if entry.form == FIRST:
         return True
     asked, gate_set = entry.details.get("gates") or {}, int(entry.details.get("gate_set", 0))
+    if _verdicts_bound(entry) < len(asked):
+        return False
     if entry.action not in BATCH_STAGES:
         return all(asked.values())
     required = PERMANENT.get(gate_set, {}).get(Stage(entry.action))

@@ -1,7 +1,9 @@
 """The audit chain and its copy in files: what an entry hashes, which lines a commit leaves, and what contradicts what.
 
-A commit leaves one line per change of a carried table, then one line with its audit entry; an entry line ends a commit,
-so lines behind the last one belong to a commit that was never finished writing.
+A commit leaves a line with its intent, the hash of the entry it is about to make, then one line per change of a carried
+table, then one with its audit entry. An entry line ends a commit, so lines behind the last one belong to a commit whose
+process died: if the catalog holds the intended entry, it is completed; if not, it never happened. An entry in the
+catalog that no line of the ledger intended was not made by a commit.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +29,8 @@ UNHASHED = frozenset({"entry_sha256", "hmac"})
 
 ROWS_PER_LINE = 10_000
 ENTRY = b'{"entry":'
-"""How an entry line begins; a line of rows begins otherwise."""
+INTENT = b'{"intent":'
+"""How lines of entries and of intents begin; a line of rows begins otherwise."""
 
 
 def entry_sha256(entry: Mapping[str, Any]) -> str:
@@ -73,6 +76,21 @@ def row_lines(table: str, rows: pl.DataFrame, replaces: Mapping[str, Any] | None
         yield _line({"table": table, "replaces": gone, "columns": part.to_dict(as_series=False)})
 
 
+def intent_line(entry: Mapping[str, Any]) -> bytes:
+    """Return the line that begins a commit: it holds the hash of the entry that will end it."""
+    return _line({"intent": {"seq": entry["seq"], "entry_sha256": entry["entry_sha256"]}})
+
+
+def intended_by(line: bytes) -> str | None:
+    """Return the hash of the entry that a line intends; None if it is no whole line of an intent."""
+    if not (line.startswith(INTENT) and line.endswith(b"\n")):
+        return None
+    try:
+        return str(orjson.loads(line)["intent"]["entry_sha256"])
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        return None
+
+
 def entry_line(entry: Mapping[str, Any], rows_sha256: str, *, is_recovered: bool) -> bytes:
     """Return the line that ends a commit.
 
@@ -106,11 +124,18 @@ class Recorded:
         line_number: where it stands in the file, from 1.
         line: its bytes.
         rows_sha256: hash of the lines before it that belong to it, as they are now.
+        intent: the first of these lines if it is an intent; else empty.
     """
 
     line_number: int
     line: bytes
     rows_sha256: str
+    intent: bytes
+
+    @property
+    def intended(self) -> str | None:
+        """Hash of the entry that its first line intends; None without one."""
+        return intended_by(self.intent)
 
     @property
     def is_entry(self) -> bool:
@@ -139,17 +164,25 @@ class Recorded:
 
 
 def recorded(lines: Iterable[bytes]) -> list[Recorded]:
-    """Return the entries of a ledger in their order; what follows the last one counts as an entry nobody can read."""
+    """Return the entries of a ledger in their order; whole lines behind the last one count as an entry nobody can read.
+
+    A last line without an end was being written when its process died, and counts for nothing.
+    """
     found: list[Recorded] = []
-    hashed, pending = sha256(), b""
+    hashed, pending, intent = sha256(), b"", b""
     number = 0
-    for number, line in enumerate(lines, start=1):
+    for line in lines:
+        if not line.endswith(b"\n"):
+            break
+        number += 1
         if line.startswith(ENTRY):
-            found.append(Recorded(number, line, hashed.hexdigest()))
-            hashed, pending = sha256(), b""
+            found.append(Recorded(number, line, hashed.hexdigest(), intent))
+            hashed, pending, intent = sha256(), b"", b""
+        elif not pending and intended_by(line) is not None:
+            pending = intent = line
         else:
             hashed.update(line)
             pending = line
     if pending:
-        found.append(Recorded(number, pending, hashed.hexdigest()))
+        found.append(Recorded(number, pending, hashed.hexdigest(), intent))
     return found

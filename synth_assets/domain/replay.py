@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from synth_assets.domain.ledger import CARRIED, ENTRY
+from synth_assets.domain.ledger import CARRIED, ENTRY, INTENT
 from synth_assets.tables import TABLES
 
 ISO = "%+"
@@ -21,7 +21,7 @@ def replayed(lines: Iterable[bytes]) -> dict[str, pl.DataFrame]:
     """
     tables = {name: TABLES[name].frame([]) for name in CARRIED}
     for line in lines:
-        if not line.startswith(ENTRY):
+        if not line.startswith((ENTRY, INTENT)):
             told = orjson.loads(line)
             name = told["table"]
             change = _set if "set" in told else _replaced

@@ -20,11 +20,14 @@ class Change:
         rows: frame of exactly that table's columns, any number of rows; a column `commit_seq` is filled in by the
             lake with the commit's place in the audit chain.
         replaces: rows that equal all these columns go first (a sequence means any of); None only appends.
+        leaves: all rows of the table's scope as they are afterwards, where only some of them are replaced; None where
+            ``rows`` are all.
     """
 
     table: str
     rows: pl.DataFrame
     replaces: Mapping[str, Any] | None = None
+    leaves: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)

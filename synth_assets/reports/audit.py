@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -146,10 +147,11 @@ def _findings(
     manifests = auditing.named_manifests(entries)
     against = auditing.broken_ledger(entries, ledger, where=str(file))
     carried = {name: stored.tables[name] for name in CARRIED}
+    told = islice(lake.ledger.lines(dataset, stored.ledger_bytes), auditing.counting_lines(entries, ledger))
     return [
         *([chain] if chain else []),
         *auditing.broken_heads(entries, stored.tables["heads"].to_dicts()),
-        *(against or _broken_tables(lake.ledger.lines(dataset, stored.ledger_bytes), carried, file)),
+        *(against or _broken_tables(told, carried, file)),
         *auditing.hidden_rows({name: rows.height for name, rows in stored.tables.items()}, stored.counted),
         *([] if chain else unbound),
         *auditing.first_of(_broken_objects(lake, auditing.named_objects(entries), stored.objects)),
@@ -174,6 +176,7 @@ def _unbound(lake: DuckLake, chain: Chain, stored: _Stored) -> list[Finding]:
     return [
         *auditing.unbound_rows(chain, stored.tables),
         *auditing.broken_journal(chain, journal, where=str(lake.home / "journal" / chain.dataset)),
+        *auditing.broken_test_sets(chain, lake.whole("evaluation_datasets")),
     ]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from synth_assets.checks.proof import proven
 from synth_assets.domain.planning import PROMPTS_SCHEMA
 from synth_assets.domain.transactions import Lake
 from synth_assets.domain.versioning import members_of
@@ -39,7 +40,8 @@ def memberships(lake: Lake, dataset: str, sample: str) -> list[Node]:
     uses = Uses.read(lake, dataset)
     consumed = dict.fromkeys(lake.read("model_run_samples", dataset=dataset, sample_id=sample)["model_run_id"], 1)
     nodes = []
-    for row in lake.read("version_members", dataset=dataset, sample_id=sample).sort("added_in").iter_rows(named=True):
+    intervals = proven(lake, "version_members", dataset=dataset).filter(sample_id=sample).sort("added_in")
+    for row in intervals.iter_rows(named=True):
         numbers = [each for each in uses.versions if row["added_in"] <= each < (row["removed_in"] or each + 1)]
         name = f"from v{row['added_in']}" + (f" until v{row['removed_in']}" if row["removed_in"] else " on")
         versions = [uses.version(number, uses.runs_on(number, consumed)) for number in numbers]
@@ -114,7 +116,7 @@ def made_from(lake: Lake, dataset: str, requests: pl.DataFrame) -> list[Node]:
 def _consumers(lake: Lake, dataset: str, samples: list[str]) -> list[Node]:
     """Return the versions that hold some of the samples, with their count, and the model runs that consumed some."""
     uses = Uses.read(lake, dataset)
-    intervals = lake.read("version_members", dataset=dataset, sample_id=samples)
+    intervals = proven(lake, "version_members", dataset=dataset).filter(pl.col("sample_id").is_in(samples))
     eaten = lake.read("model_run_samples", dataset=dataset, sample_id=samples).group_by("model_run_id").len()
     consumed = dict(zip(eaten["model_run_id"], eaten["len"], strict=True))
     counts = {number: members_of(intervals, number).height for number in uses.versions}

@@ -4,12 +4,13 @@ from typing import Any
 
 import polars as pl
 
+from synth_assets.checks.proof import proven
 from synth_assets.domain.comparison import Comparison, compare
 from synth_assets.domain.transactions import Lake
 from synth_assets.domain.version_diff import VersionDiff, version_diff
 from synth_assets.domain.versioning import members_of
 from synth_assets.errors import UsageError
-from synth_assets.reports.releases import version_number
+from synth_assets.reports.releases import proven_versions, version_number
 from synth_assets.stages.revisions import rows_of
 from synth_assets.vocabulary import Assessment
 
@@ -40,9 +41,7 @@ def difference(lake: Lake, dataset: str, before: str, now: str) -> Facts:
         return {"dataset": dataset, "kind": "batches", "before": before, "now": now, **_compared(found)}
     numbers = [version_number(lake, dataset, name) for name in (before, now)]
     names = {"before": f"v{numbers[0]}", "now": f"v{numbers[1]}"}
-    rows = lake.read("dataset_versions", dataset=dataset).filter(
-        pl.col("version").is_between(min(numbers) + 1, max(numbers))
-    )
+    rows = proven_versions(lake, dataset).filter(pl.col("version").is_between(min(numbers) + 1, max(numbers)))
     said = rows.drop_nulls("reason").filter(pl.col("reason") != "").sort("version")
     reasons = {f"v{version}": reason for version, reason in said.select("version", "reason").iter_rows()}
     facts = _versions(_diff(lake, dataset, *numbers))
@@ -50,7 +49,7 @@ def difference(lake: Lake, dataset: str, before: str, now: str) -> Facts:
 
 
 def _diff(lake: Lake, dataset: str, before: int, now: int) -> VersionDiff:
-    intervals = lake.read("version_members", dataset=dataset)
+    intervals = proven(lake, "version_members", dataset=dataset)
     there, here = members_of(intervals, before), members_of(intervals, now)
     return version_diff(there, here, _about(lake, dataset, sorted({*there["sample_id"], *here["sample_id"]})))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from synth_assets.checks.proof import proven
 from synth_assets.domain.transactions import Lake
 from synth_assets.domain.versioning import members_of
 from synth_assets.errors import UsageError
@@ -94,7 +95,7 @@ def of_prompt(lake: Lake, dataset: str, name: str, version: str | None) -> Linea
 def of_version(lake: Lake, dataset: str, number: int) -> Lineage:
     """Return the chain of a version: its batches and samples up to their templates, and the models trained on it."""
     uses = Uses.read(lake, dataset)
-    inside = members_of(lake.read("version_members", dataset=dataset), number)
+    inside = members_of(proven(lake, "version_members", dataset=dataset), number)
     # A model is trained on the partition of its version: that stage is no part of what the version was made from.
     judged = stage_nodes(lake, dataset, f"v{number}", stage=Stage.DATASET_VERSION)
     return {

@@ -52,11 +52,21 @@ def recipe_of_newest(lake: Lake, dataset: str, folder: Path) -> Recipe | None:
     return recipe_of_release(lake.get(row["recipe_sha256"], ".json"), folder) if row else None
 
 
-def versions(lake: Lake, dataset: str) -> list[dict[str, Any]]:
-    """Return every version of a dataset, oldest first, with what it changed, its aliases and its model runs."""
+def proven_versions(lake: Lake, dataset: str) -> pl.DataFrame:
+    """Return the rows of `dataset_versions`, oldest first.
+
+    Raises:
+        IntegrityError: they are not what the entries set.
+    """
     rows = lake.read("dataset_versions", dataset=dataset).sort("version")
     prove_state(lake.chain(dataset), "dataset_versions", rows.to_dicts(), {"dataset": dataset})
-    intervals = lake.read("version_members", dataset=dataset).select("added_in", "removed_in")
+    return rows
+
+
+def versions(lake: Lake, dataset: str) -> list[dict[str, Any]]:
+    """Return every version of a dataset, oldest first, with what it changed, its aliases and its model runs."""
+    rows = proven_versions(lake, dataset)
+    intervals = proven(lake, "version_members", dataset=dataset).select("added_in", "removed_in")
     aliases = lake.read("dataset_aliases", dataset=dataset).sort("alias")
     runs = proven(lake, "model_runs", dataset=dataset).sort("trained_at", "model_run_id")
     accuracy = accuracies(lake, dataset)

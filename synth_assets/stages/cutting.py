@@ -9,7 +9,7 @@ import polars as pl
 from synth_assets.canonical import sha256
 from synth_assets.checks.evidence import fields_of, read_evidence
 from synth_assets.checks.gates import would_fail
-from synth_assets.checks.proof import verdicts_of
+from synth_assets.checks.proof import proven, verdicts_of
 from synth_assets.checks.release_gates import Release, judge_release
 from synth_assets.domain.chain import RESTORE, Entry
 from synth_assets.domain.greenness import first_held, held_now, opened
@@ -157,7 +157,8 @@ def _refuse_published(folder: Path, number: int) -> None:
 
 def _prove_members(lake: Lake, dataset: str, parent: ProvenRelease | None) -> None:
     """Compare the intervals of membership with the lines of the version before."""
-    intervals = members_of(lake.read("version_members", dataset=dataset), parent.released.version if parent else 0)
+    held = proven(lake, "version_members", dataset=dataset)
+    intervals = members_of(held, parent.released.version if parent else 0)
     if parent is not None and not intervals.equals(parent.members):
         raise IntegrityError(
             f"version_members tells other members of v{parent.released.version} than its release holds",
@@ -303,12 +304,13 @@ def _rows(work: Work, next_up: Pending, used: Usage, manifest: dict[str, str]) -
         "released_at": used.at,
     }
     touched = [*change.added["sample_id"], *change.removed["sample_id"]]
-    before = lake.read("version_members", dataset=dataset, sample_id=touched)
+    before = proven(lake, "version_members", dataset=dataset)
     after = advanced(before, change, dataset=dataset, version=number, cause="release")
+    moved = after.filter(pl.col("sample_id").is_in(touched))
     alias = {"dataset": dataset, "alias": LATEST, "version": number, "moved_by": used.actor, "moved_at": used.at}
     return [
         Change("dataset_versions", TABLES["dataset_versions"].frame([version])),
-        Change("version_members", after, {"dataset": dataset, "sample_id": touched}),
+        Change("version_members", moved, {"dataset": dataset, "sample_id": touched}, leaves=after),
         Change("dataset_aliases", TABLES["dataset_aliases"].frame([alias]), {"dataset": dataset, "alias": LATEST}),
         used.row(**manifest),
     ]

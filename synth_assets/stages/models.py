@@ -8,7 +8,7 @@ import polars as pl
 
 from synth_assets.canonical import stored_json
 from synth_assets.checks.gates import contamination_at_most
-from synth_assets.checks.proof import proven_run
+from synth_assets.checks.proof import proven_run, proven_test_set
 from synth_assets.checks.release_gates import Consumption, judge_consumption
 from synth_assets.domain import ids
 from synth_assets.domain.parsing import readable
@@ -138,13 +138,13 @@ def consumed_rows(version: ProvenRelease) -> pl.DataFrame:
 def _consumption(
     work: Work, version: Mapping[str, Any], consumed: pl.DataFrame, evaluations: pl.DataFrame, real: RealData
 ) -> Consumption:
-    registered = work.lake.read("evaluation_datasets", sha256=real.test.sha256)
+    registered = proven_test_set(work.lake, work.recipe.dataset, real.test.sha256)
     return Consumption(
         texts=consumed.select("sample_id", "text"),
         protected=tuple(real.protected.rows["text"]),
         resemblance_at_most=contamination_at_most(work.recipe.model),
         evaluated_rows=tuple(evaluations["test_rows"]),
-        registered=(real.test.sha256, registered["num_rows"][0] if registered.height else real.test.rows.height),
+        registered=(real.test.sha256, registered["num_rows"] if registered else real.test.rows.height),
         test_set=(ids.digest(real.test.rows.rows()), real.test.rows.height),
         is_marked=bool(version["is_marked"]),
     )

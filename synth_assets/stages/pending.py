@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from synth_assets.checks.proof import proven
 from synth_assets.domain.chain import Chain, Entry
 from synth_assets.domain.greenness import first_held, green_entries, held_now, opened
 from synth_assets.domain.transactions import Lake
@@ -54,7 +55,7 @@ def pending(lake: Lake, dataset: str) -> Pending:
         if held_at is not None:
             (left_out if found is None else behind)[batch] = str(held_at)
     fresh = [batch for batch, found in green.items() if found[Stage.TRAINING_READY].seq > since]
-    intervals = lake.read("version_members", dataset=dataset)
+    intervals = proven(lake, "version_members", dataset=dataset)
     before = members_of(intervals, head).filter(~pl.col("batch").is_in(fresh))
     before = before.filter(pl.col("batch").is_in(list(green)))
     members = pl.concat([before, *(_kept_members(lake, dataset, batch, green[batch]) for batch in fresh)])

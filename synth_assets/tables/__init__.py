@@ -43,7 +43,7 @@ TABLES: dict[str, Table] = {
         Table("stage_commits", production.StageCommits, ("commit_key",), scope=COMMIT),
         Table("verdicts", production.Verdicts, ("commit_key", "gate"), scope=COMMIT),
         Table("dataset_versions", release.DatasetVersions, ("dataset", "version"), Bound.STATE),
-        Table("version_members", release.VersionMembers, ("dataset", "sample_id", "added_in"), Bound.LEDGER),
+        Table("version_members", release.VersionMembers, ("dataset", "sample_id", "added_in"), scope=("dataset",)),
         Table("dataset_aliases", release.DatasetAliases, ("dataset", "alias"), Bound.STATE),
         Table("evaluation_datasets", release.EvaluationDatasets, ("sha256",), Bound.ITSELF),
         Table("model_runs", release.ModelRuns, ("model_run_id",), scope=("model_run_id",)),

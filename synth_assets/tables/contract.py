@@ -67,8 +67,6 @@ class Bound(StrEnum):
     """An entry holds the count and the hash of all rows that share the values of the table's scope."""
     STATE = "state"
     """Entries hold every value that was set; a row is what they add up to."""
-    LEDGER = "ledger"
-    """Its changes stand in the ledger, whose lines an entry hashes."""
     ITSELF = "itself"
     """It is the chain, or is made of nothing but what the chain says."""
 

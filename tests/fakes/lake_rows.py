@@ -99,6 +99,8 @@ def _stage_commit(row: dict[str, Any], manifest: Mapping[int, str]) -> Commit:
         details |= {"version": number, "manifest_sha256": manifest[number], "cause": cause}
         swaps = [Swap("heads", {"dataset": DATASET}, {"head_version": number - 1}, {"head_version": number})]
     judged = [each for each in _verdicts() if each["commit_key"] == key]
+    unsaid = sorted(gates.keys() - {each["gate"] for each in judged}) if row["passed"] else []
+    judged += [_verdict(row["partition"], stage, key, gate, passed=True, facts={}) for gate in unsaid]
     changes = [Change("stage_commits", TABLES["stage_commits"].frame([row]))]
     changes.append(Change("verdicts", TABLES["verdicts"].frame(judged)))
     return Commit(DATASET, key, stage, row["run_id"], details, changes=changes, swaps=swaps)
@@ -285,20 +287,26 @@ def _verdicts() -> Rows:
         (STOPPED, "generated", "2", "contract", True, {}),
     ]
     return [
-        {
-            "dataset": DATASET,
-            "partition": partition,
-            "stage": stage,
-            "gate": gate,
-            "passed": passed,
-            "is_blocking": True,
-            "facts": stored_json(facts),
-            "commit_key": _key(partition, stage, turn),
-            "judged_at": NOON,
-            "gate_version": 1,
-        }
+        _verdict(partition, stage, _key(partition, stage, turn), gate, passed=passed, facts=facts)
         for partition, stage, turn, gate, passed, facts in said
     ]
+
+
+def _verdict(
+    partition: str, stage: str, key: str, gate: str, *, passed: bool, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "dataset": DATASET,
+        "partition": partition,
+        "stage": stage,
+        "gate": gate,
+        "passed": passed,
+        "is_blocking": True,
+        "facts": stored_json(facts),
+        "commit_key": key,
+        "judged_at": NOON,
+        "gate_version": 1,
+    }
 
 
 def _releases(manifest: Mapping[int, str]) -> dict[str, Rows]:
