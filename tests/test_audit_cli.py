@@ -110,7 +110,7 @@ def cut_short_everywhere(lake: DuckLake) -> None:
     last = lake.read("audit_log", dataset=FILMS, seq=13)["entry_sha256"][0]
     lake._connection.execute("DELETE FROM lake.audit_log WHERE seq > 13")
     lake._connection.execute("UPDATE lake.heads SET audit_seq = 13, audit_sha256 = ? WHERE dataset = ?", [last, FILMS])
-    edited_ledger(lambda lines: lines[:-2])(lake)
+    edited_ledger(lambda lines: lines[:-4])(lake)
 
 
 def an_object(lake: DuckLake) -> Path:
@@ -143,8 +143,14 @@ TAMPERINGS: dict[str, tuple[Harm, str]] = {
         edited_ledger(lambda lines: first_rows(lines, b'"rejected"', b'"accepted"')),
         "the rows that entry 1 carries in the ledger were changed",
     ),
-    "a ledger line removed": (edited_ledger(lambda lines: [*lines[:-2], lines[-1]]), "entry 14 is in the catalog, not"),
-    "the last two ledger lines removed": (edited_ledger(lambda lines: lines[:-2]), "entry 14 is in the catalog, not"),
+    "a ledger line removed": (
+        edited_ledger(lambda lines: [*lines[:-3], *lines[-2:]]),
+        "entry 14 is in the catalog, not",
+    ),
+    "the last two entries removed from the ledger": (
+        edited_ledger(lambda lines: lines[:-4]),
+        "entry 14 is in the catalog, not",
+    ),
     "the ledger removed": (lambda lake: lake.ledger.file(FILMS).unlink(), "entry 1 is in the catalog, not"),
     "a decision updated": (
         sql("UPDATE lake.decisions SET decision = 'accepted', reason = NULL WHERE decision = 'rejected'"),

@@ -119,6 +119,13 @@ def test_a_command_line_that_cannot_be_shows_how_it_is_used(offline: Home) -> No
         assert "Traceback" not in said.err, arguments
 
 
+@pytest.mark.parametrize("reason", ["torn \udcff", "nul \0"])
+def test_a_reason_that_cannot_be_written_down_is_refused_before_anything_is_done(offline: Home, reason: str) -> None:
+    for arguments in (("release", DATASET), ("accept-short", DATASET, BATCH)):
+        said = offline.call(*arguments, "--reason", reason)
+        assert (said.code, "'--reason'" in said.err) == (2, True), said.err
+
+
 def test_every_command_explains_itself(offline: Home) -> None:
     overview = offline.call("--help")
     assert overview.code == 0

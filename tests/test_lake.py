@@ -491,4 +491,14 @@ def test_a_lease_may_be_dropped_while_another_one_is_taken(home: Path) -> None:
     thread.join(10)
 
     assert not thread.is_alive()
-    assert home not in leases._open
+    assert not any(opened == home for opened, _ in leases._open)
+
+
+def test_whoever_acts_with_other_settings_gets_a_lake_opened_with_those(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with leases.leased_lake(home) as first:
+        monkeypatch.setenv("SYNTH_ACTOR", "somebody else")
+        with leases.leased_lake(home) as second, leases.leased_lake(home) as third:
+            assert (second.actor, second is third) == ("somebody else", True)
+            assert first.actor != second.actor

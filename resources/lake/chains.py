@@ -1,6 +1,7 @@
 """The audit chains of a lake, proven: against their head, their ledger, and what is kept outside."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import orjson
@@ -12,12 +13,10 @@ from resources.lake.signing import KEY
 from synth_assets.domain.chain import MIGRATE, RESTORE, Chain
 from synth_assets.domain.ledger import CARRIED, lines_sha256, row_lines
 from synth_assets.domain.migration import bound, contradiction
+from synth_assets.domain.settling import settled
 from synth_assets.domain.transactions import Commit, StoredObject
 from synth_assets.errors import IntegrityError, RefusedError
 from synth_assets.tables import FORMAT, TABLES, Bound
-
-LOOKS = 10
-"""How often catalog and ledger are looked at before they count as apart: commits may lie between two looks."""
 
 COLUMNS = ", ".join(TABLES["audit_log"].dtypes)
 
@@ -32,6 +31,7 @@ class Chains:
         query: Query,
         get: Callable[[str, str], bytes],
         ledger: Ledger,
+        alone: Callable[[], AbstractContextManager[None]],
         *,
         sign: Callable[[str], str] | None,
         kept: HeadFile | None,
@@ -42,12 +42,14 @@ class Chains:
             query: runs a SELECT with parameters.
             get: returns payload by hash and suffix.
             ledger: the ledgers beside the catalog.
+            alone: keeps every process from committing meanwhile.
             sign: signs an entry's hash; None without a key.
             kept: heads kept outside; None if there are none.
         """
         self._query = query
         self._get = get
         self._ledger = ledger
+        self._alone = alone
         self._kept = kept
         self._proven: dict[str, Chain] = {}
         self.sign = sign
@@ -58,16 +60,17 @@ class Chains:
         Raises:
             IntegrityError: it is broken, or what it is compared with says otherwise.
         """
-        for look in range(1, LOOKS + 1):
-            try:
-                chain = self._upto_head(dataset)
-                self._against_ledger(chain)
-                break
-            except IntegrityError:
-                self._proven.pop(dataset, None)
-                if look == LOOKS:
-                    raise
+        chain = settled(lambda: self._looked_at(dataset), self._alone)
         self.compare_kept(chain)
+        return chain
+
+    def _looked_at(self, dataset: str) -> Chain:
+        try:
+            chain = self._upto_head(dataset)
+            self._against_ledger(chain)
+        except IntegrityError:
+            self._proven.pop(dataset, None)
+            raise
         return chain
 
     def compare_kept(self, chain: Chain) -> None:

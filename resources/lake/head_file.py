@@ -52,19 +52,27 @@ class HeadFile:
         line = {"dataset": chain.dataset, "seq": chain.length, "head": chain.head, "at": datetime.now(UTC).isoformat()}
         is_new = not self.path.exists()
         with self.path.open("ab") as file:
+            file.truncate(len(self._written()))
             file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
             file.flush()
             os.fsync(file.fileno())
         if is_new:
             sync_folder(self.path.parent)
 
+    def _written(self) -> bytes:
+        """Return the whole lines; one without an end was being written when its process died."""
+        if not self.path.exists():
+            return b""
+        data = self.path.read_bytes()
+        return data[: data.rfind(b"\n") + 1]
+
     def _last(self, dataset: str) -> dict[str, Any] | None:
-        if not self.path.is_file():
-            return None
         try:
-            lines = [orjson.loads(line) for line in self.path.read_bytes().splitlines()]
-            mine = [line for line in lines if line["dataset"] == dataset]
-            return {"seq": int(mine[-1]["seq"]), "head": str(mine[-1]["head"])} if mine else None
+            lines = [orjson.loads(line) for line in self._written().splitlines()]
+            mine = [(int(line["seq"]), str(line["head"])) for line in lines if line["dataset"] == dataset]
+            if min(mine, default=(1, ""))[0] < 1:
+                raise ValueError(mine)
+            return {"seq": mine[-1][0], "head": mine[-1][1]} if mine else None
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, OSError):
             raise UsageError(
                 "the file of heads cannot be read",

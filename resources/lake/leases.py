@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resources.lake.connection import nothing_yet
+from resources.lake.head_file import VARIABLE as HEAD_FILE
 from resources.lake.place import CATALOG, is_writable
+from resources.lake.signing import KEY
 from resources.lake.store import DuckLake, open_lake
 from resources.postgres import catalog_server
 
-_open: dict[Path, "_Lease"] = {}
+SETTINGS = ("SYNTH_CATALOG", "SYNTH_ACTOR", KEY, HEAD_FILE)
+"""Variables a lake is opened with: whoever sets one otherwise gets another lake."""
+
+_open: dict[tuple[Path, tuple[str | None, ...]], "_Lease"] = {}
 _mutex = threading.RLock()
 """Reentrant: a lease that nobody closed is let go by the garbage collector, which may run while we hold this."""
 
@@ -26,10 +31,11 @@ class _Lease:
 @contextmanager
 def leased_lake(home: Path) -> Iterator[DuckLake]:
     """Yield the lake of a home, shared with everybody in this process; the last one to let go closes it."""
+    opened_as = (home, tuple(os.environ.get(name) for name in SETTINGS))
     with _mutex:
-        lease = _open.get(home)
+        lease = _open.get(opened_as)
         if lease is None:
-            lease = _open[home] = _Lease(open_lake(home), 0)
+            lease = _open[opened_as] = _Lease(open_lake(home), 0)
         lease.holders += 1
     try:
         yield lease.lake
@@ -37,7 +43,7 @@ def leased_lake(home: Path) -> Iterator[DuckLake]:
         with _mutex:
             lease.holders -= 1
             if lease.holders == 0:
-                del _open[home]
+                del _open[opened_as]
                 lease.lake.close()
 
 

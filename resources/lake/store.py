@@ -28,6 +28,7 @@ from resources.postgres import Server, catalog_server
 from synth_assets.canonical import stored_json
 from synth_assets.domain.chain import Chain
 from synth_assets.domain.ledger import entry_sha256, lines_sha256, sealed
+from synth_assets.domain.settling import settled
 from synth_assets.domain.transactions import Change, Commit, Receipt, StoredObject, Swap
 from synth_assets.errors import RefusedError, StoppedError
 from synth_assets.tables import TABLES
@@ -69,9 +70,12 @@ class DuckLake:
         self.actor = acting_as(environ)
         self.objects = ObjectFiles(home / "objects")
         self.ledger = Ledger(home / "ledger")
-        self.chains = Chains(self._query, self.get, self.ledger, sign=signer(environ), kept=head_file(environ))
+        self.chains = Chains(
+            self._query, self.get, self.ledger, self._alone, sign=signer(environ), kept=head_file(environ)
+        )
         self._mutex = threading.RLock()
         self._is_read_only = is_read_only
+        self._is_alone = False
         self._commit_lock = commit_lock(home, server)
         if not (is_read_only or is_writable(home)):
             raise self._unwritable()
@@ -164,10 +168,14 @@ class DuckLake:
 
         A column that payload of an earlier time does not have is null there.
         """
-        named = self.read("objects", kind=kind, **equals).sort("stored_at", "object_sha256")
-        refuse_unnamed(self.chain(equals["dataset"]), named, kind, equals)
+        named = settled(lambda: self._named(kind, equals), self.standing_still)
         parts = [pl.read_parquet(self.get(sha, ".parquet")) for sha in named["object_sha256"]]
         return pl.concat([pl.DataFrame(schema=schema), *parts], how="diagonal").select(list(schema))
+
+    def _named(self, kind: str, equals: Mapping[str, Any]) -> pl.DataFrame:
+        named = self.read("objects", kind=kind, **equals).sort("stored_at", "object_sha256")
+        refuse_unnamed(self.chain(equals["dataset"]), named, kind, equals)
+        return named
 
     def commit(self, commit: Commit) -> Receipt:
         """Apply a commit; see `Lake.commit`."""
@@ -362,11 +370,15 @@ class DuckLake:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Hold the commit section: SQLite catalogs refuse writers that overlap, Postgres would let them conflict."""
-        if self._is_read_only:
+        if self._is_read_only or self._is_alone:
             yield
             return
         with holding(self._commit_lock, wait_s=LOCK_WAIT_S):
-            yield
+            self._is_alone = True
+            try:
+                yield
+            finally:
+                self._is_alone = False
 
 
 def open_lake(home: Path, environ: Mapping[str, str] | None = None) -> DuckLake:

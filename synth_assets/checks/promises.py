@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from synth_assets.checks.proof import prove_state, proven
+from synth_assets.checks.proof import proven, proven_states
 from synth_assets.domain.owing import given_back, next_owed, undelivered
 from synth_assets.domain.planning import owed
 from synth_assets.domain.transactions import Change, Lake, Swap
@@ -70,8 +70,7 @@ def _was_planned(lake: Lake, here: Mapping[str, str]) -> bool:
 
 
 def _due(lake: Lake, dataset: str) -> dict[str, float]:
-    rows = lake.read("label_balances", dataset=dataset)
-    prove_state(lake.chain(dataset), "label_balances", rows.to_dicts(), {"dataset": dataset})
+    rows = proven_states(lake, "label_balances", dataset)
     return dict(rows.select("label", "due").iter_rows())
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from synth_assets.domain.agreement import moved, strays
 from synth_assets.domain.binding import told
 from synth_assets.domain.chain import DECIDING, RESTORE, Chain, Entry, stage_frame
+from synth_assets.domain.settling import settling
 from synth_assets.domain.standing import Standing, standing
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import IntegrityError
@@ -16,6 +17,7 @@ from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Stage
 
 
+@settling
 def proven(lake: Lake, table: str, **equals: Any) -> pl.DataFrame:
     """Return rows of a table that are exactly those its entries bound.
 
@@ -32,6 +34,7 @@ def proven(lake: Lake, table: str, **equals: Any) -> pl.DataFrame:
     return rows
 
 
+@settling
 def counted(lake: Lake, table: str, dataset: str) -> pl.DataFrame:
     """Return all rows of a dataset, as many in every scope as its entries bound: none was left out or added.
 
@@ -76,6 +79,7 @@ def prove_rows(chain: Chain, table: str, rows: pl.DataFrame, equals: Mapping[str
         )
 
 
+@settling
 def proven_state(lake: Lake, table: str, **key: Any) -> dict[str, Any] | None:
     """Return a row of a table whose values are set one by one, or None if there is none.
 
@@ -86,6 +90,18 @@ def proven_state(lake: Lake, table: str, **key: Any) -> dict[str, Any] | None:
     row = None if found.is_empty() else found.row(0, named=True)
     prove_state(lake.chain(key["dataset"]), table, [] if row is None else [row], key)
     return row
+
+
+@settling
+def proven_states(lake: Lake, table: str, dataset: str) -> pl.DataFrame:
+    """Return all rows of a dataset in a table whose values are set one by one, sorted by key.
+
+    Raises:
+        IntegrityError: a value is not what the entries set, or a row is gone or was added.
+    """
+    rows = lake.read(table, dataset=dataset).sort(TABLES[table].key)
+    prove_state(lake.chain(dataset), table, rows.to_dicts(), {"dataset": dataset})
+    return rows
 
 
 def prove_state(chain: Chain, table: str, rows: list[dict[str, Any]], key: Mapping[str, Any]) -> None:
@@ -103,6 +119,7 @@ def prove_state(chain: Chain, table: str, rows: list[dict[str, Any]], key: Mappi
         )
 
 
+@settling
 def stage_commits(lake: Lake, dataset: str, partition: str | None = None) -> pl.DataFrame:
     """Return what the stages of a dataset, or of one batch or version, said: rows of `stage_commits`, proven.
 
@@ -134,6 +151,7 @@ def stage_commits(lake: Lake, dataset: str, partition: str | None = None) -> pl.
     return whole.with_columns(passed=pl.col("is_good")).select(stored.columns)
 
 
+@settling
 def verdicts_of(lake: Lake, dataset: str, commit_key: str) -> pl.DataFrame:
     """Return the verdicts of one stage commit, proven: rows of `verdicts`.
 
@@ -150,6 +168,7 @@ def standing_of(lake: Lake, dataset: str, batch: str) -> Standing:
     return standing(stage_commits(lake, dataset, batch))
 
 
+@settling
 def proven_test_set(lake: Lake, dataset: str, sha256: str) -> dict[str, Any] | None:
     """Return name, sha256, num_rows and source of a test set a dataset's models were measured on, by their entries.
 
@@ -183,6 +202,7 @@ class ProvenRun:
     evaluations: pl.DataFrame
 
 
+@settling
 def proven_run(lake: Lake, dataset: str, model_run_id: str) -> ProvenRun | None:
     """Return a model run, or None where no entry made it: rows alone are no run.
 

@@ -56,7 +56,32 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"synth_assets.cli.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        take_text(command)
         return command
+
+
+class Text(click.types.StringParamType):
+    """An argument that can be written down: names and reasons go into files and into the audit."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, or say which argument is none."""
+        text: str = super().convert(value, param, ctx)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            self.fail(f"character {error.start + 1} is no text in UTF-8", param, ctx)
+        if "\0" in text:
+            self.fail("it holds a NUL", param, ctx)
+        return text
+
+
+def take_text(command: click.Command) -> None:
+    """Let every argument of a command that is a text be one that can be written down; paths may be any bytes."""
+    for each in getattr(command, "commands", {}).values():
+        take_text(each)
+    for param in command.params:
+        if type(param.type) is click.types.StringParamType:
+            param.type = Text()
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -161,12 +161,12 @@ def _completed(entries: Sequence[Entry], ledger: Sequence[Recorded]) -> set[int]
 def _against_the_line(entry: Entry, record: Recorded, line: str) -> Iterator[Finding]:
     seq = entry["seq"]
     promised = record.told.get("rows_sha256") if record.is_recovered else _details(entry).get("ledger_sha256", NO_ROWS)
-    if record.intent != (intent_line(entry) if _details(entry).get("form", FIRST) != FIRST else b""):
-        yield Finding(seq, f"the ledger does not hold the intent of entry {seq}", line, RESTORE)
-    elif record.rows_sha256 != promised:
+    if record.rows_sha256 != promised:
         yield Finding(seq, f"the rows that entry {seq} carries in the ledger were changed", line, RESTORE)
     elif record.line != entry_line(entry, record.rows_sha256, is_recovered=record.is_recovered):
         yield Finding(seq, f"entry {seq} says one thing in the catalog, another in the ledger", line, RESTORE)
+    elif record.intent != (intent_line(entry) if _details(entry).get("form", FIRST) != FIRST else b""):
+        yield Finding(seq, f"the ledger does not hold the intent of entry {seq}", line, RESTORE)
 
 
 def broken_tables(told: Mapping[str, pl.DataFrame], stored: Mapping[str, pl.DataFrame]) -> list[Finding]:

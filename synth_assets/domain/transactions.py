@@ -1,6 +1,7 @@
 """What is written together: a `Commit` holds every change of one step, and the lake applies all of it or nothing."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -117,6 +118,9 @@ class Lake(Protocol):
         Raises:
             IntegrityError: the chain is broken, or its head, its ledger or a head kept outside says otherwise.
         """
+
+    def standing_still(self) -> AbstractContextManager[None]:
+        """Keep every process from committing, so that all that is read meanwhile belongs together."""
 
     def commit(self, commit: Commit) -> Receipt:
         """Apply all changes or none, and add one entry to the audit chain.

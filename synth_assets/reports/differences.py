@@ -4,13 +4,13 @@ from typing import Any
 
 import polars as pl
 
-from synth_assets.checks.proof import proven
+from synth_assets.checks.proof import proven, proven_states
 from synth_assets.domain.comparison import Comparison, compare
 from synth_assets.domain.transactions import Lake
 from synth_assets.domain.version_diff import VersionDiff, version_diff
 from synth_assets.domain.versioning import members_of
 from synth_assets.errors import UsageError
-from synth_assets.reports.releases import proven_versions, version_number
+from synth_assets.reports.releases import version_number
 from synth_assets.stages.revisions import rows_of
 from synth_assets.vocabulary import Assessment
 
@@ -41,7 +41,9 @@ def difference(lake: Lake, dataset: str, before: str, now: str) -> Facts:
         return {"dataset": dataset, "kind": "batches", "before": before, "now": now, **_compared(found)}
     numbers = [version_number(lake, dataset, name) for name in (before, now)]
     names = {"before": f"v{numbers[0]}", "now": f"v{numbers[1]}"}
-    rows = proven_versions(lake, dataset).filter(pl.col("version").is_between(min(numbers) + 1, max(numbers)))
+    rows = proven_states(lake, "dataset_versions", dataset).filter(
+        pl.col("version").is_between(min(numbers) + 1, max(numbers))
+    )
     said = rows.drop_nulls("reason").filter(pl.col("reason") != "").sort("version")
     reasons = {f"v{version}": reason for version, reason in said.select("version", "reason").iter_rows()}
     facts = _versions(_diff(lake, dataset, *numbers))

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from synth_assets.checks.proof import prove_state, proven, proven_state
+from synth_assets.checks.proof import proven, proven_state, proven_states
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import UsageError
 from synth_assets.recipe.loader import Recipe, recipe_of_release
@@ -23,8 +23,7 @@ def version_number(lake: Lake, dataset: str, name: str) -> int:
     digits = name.removeprefix("v")
     if digits in {str(number) for number in numbers}:
         return int(digits)
-    aliases = lake.read("dataset_aliases", dataset=dataset).sort("alias")
-    prove_state(lake.chain(dataset), "dataset_aliases", aliases.to_dicts(), {"dataset": dataset})
+    aliases = proven_states(lake, "dataset_aliases", dataset)
     by_name = dict(zip(aliases["alias"], aliases["version"], strict=True))
     if name in by_name:
         return int(by_name[name])
@@ -52,22 +51,11 @@ def recipe_of_newest(lake: Lake, dataset: str, folder: Path) -> Recipe | None:
     return recipe_of_release(lake.get(row["recipe_sha256"], ".json"), folder) if row else None
 
 
-def proven_versions(lake: Lake, dataset: str) -> pl.DataFrame:
-    """Return the rows of `dataset_versions`, oldest first.
-
-    Raises:
-        IntegrityError: they are not what the entries set.
-    """
-    rows = lake.read("dataset_versions", dataset=dataset).sort("version")
-    prove_state(lake.chain(dataset), "dataset_versions", rows.to_dicts(), {"dataset": dataset})
-    return rows
-
-
 def versions(lake: Lake, dataset: str) -> list[dict[str, Any]]:
     """Return every version of a dataset, oldest first, with what it changed, its aliases and its model runs."""
-    rows = proven_versions(lake, dataset)
+    rows = proven_states(lake, "dataset_versions", dataset)
     intervals = proven(lake, "version_members", dataset=dataset).select("added_in", "removed_in")
-    aliases = lake.read("dataset_aliases", dataset=dataset).sort("alias")
+    aliases = proven_states(lake, "dataset_aliases", dataset)
     runs = proven(lake, "model_runs", dataset=dataset).sort("trained_at", "model_run_id")
     accuracy = accuracies(lake, dataset)
     return [

@@ -16,6 +16,7 @@ from synth_assets.canonical import sha256
 from synth_assets.checks.proof import prove_state
 from synth_assets.domain.chain import RESTORE, Released
 from synth_assets.domain.release import told_content
+from synth_assets.domain.settling import settling
 from synth_assets.domain.transactions import Lake
 from synth_assets.domain.versioning import MEMBER, digest_of
 from synth_assets.errors import IntegrityError, UsageError
@@ -66,6 +67,7 @@ def members_in(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(told, schema=dict.fromkeys(MEMBER, pl.String)).sort("sample_id")
 
 
+@settling
 def proven_release(lake: Lake, releases: Path, dataset: str, number: int) -> ProvenRelease:
     """Return a released version, proven.
 

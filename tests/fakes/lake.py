@@ -5,6 +5,7 @@ What only the real one can do - files, processes, a ledger - it does not pretend
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -61,6 +62,9 @@ class MemoryLake:
         named = self.read("objects", kind=kind, **equals)["object_sha256"]
         parts = (pl.read_parquet(self.get(sha, ".parquet")) for sha in named)
         return pl.concat([pl.DataFrame(schema=schema), *parts], how="diagonal").select(list(schema))
+
+    def standing_still(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def chain(self, dataset: str) -> Chain:
         chain = self._chains.setdefault(dataset, Chain(dataset))
