@@ -1,15 +1,17 @@
 """The commands that show and hand out what there is, as a person and a program meet them."""
 
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from resources.lake import DuckLake, open_lake
+from resources.lake import DuckLake, leased_lake, open_lake
 from synth_assets.cli import checkup
 from synth_assets.cli.main import _exit_code
 from synth_assets.cli.output import console
@@ -18,6 +20,7 @@ from synth_assets.cli.tree import MAX_CHILDREN
 from synth_assets.domain.planning import plan_attempt
 from synth_assets.domain.ports import Provider
 from synth_assets.recipe import load_recipe
+from synth_assets.stages.inputs import register_templates
 from tests.fakes.lake_rows import DATASET, GREEN, SECRET, STOPPED, model_run, request, sample, small_lake
 
 Run = Callable[..., tuple[int, str, str]]
@@ -370,6 +373,29 @@ def test_doctor_names_what_is_broken_and_how_to_mend_it(
     assert "problem  real film reviews" in out
     assert "fix: run `make demo`" in out
     assert "4 of 5 checks found a problem" in err
+
+
+def test_doctor_finds_what_a_run_would_be_refused_for(
+    fresh: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkup, "CHECKS", (checkup._recipes,))
+    fresh("init", "edited")
+    fresh("init", "later")
+    edited, later = (tmp_path / "recipes" / name for name in ("edited", "later"))
+    with leased_lake(tmp_path / "home") as lake:
+        register_templates(load_recipe(edited), lake, run_id="", at=datetime(2026, 11, 21, tzinfo=UTC))
+    prompt = sorted(edited.glob("prompts/*"))[0]
+    prompt.write_text(prompt.read_text() + "One word more.\n")
+    (later / "recipe.yaml").write_text(re.sub("start: .*", "start: 2027-12-01", (later / "recipe.yaml").read_text()))
+
+    code, out, _ = fresh("doctor")
+
+    assert code == 3, "the gravest: a run would be refused"
+    assert "changed its text but not its version" in out
+    assert "raise `version` in its front matter" in out
+    assert "later starts at 2027-12-01, which is in the future" in out
+    for name in ("edited", "later"):
+        assert fresh("plan", name)[0] == {"edited": 3, "later": 2}[name]
 
 
 def test_doctor_ends_as_a_stop_when_no_recipe_is_wrong(

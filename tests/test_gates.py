@@ -148,7 +148,10 @@ def good(count: int = len(TEXTS)) -> Evidence:
         decisions=rows("decisions", count, decision),
         examples=rows("training_examples", count, example),
         texts=texts(*TEXTS) if count == len(TEXTS) else texts(*[f"{word} {CANARY}" for word in map(str, range(count))]),
-        earlier=pl.DataFrame(before | {"quality_score": [0.5, 0.5], "is_green": [True, True]}, schema=EARLIER_SCHEMA),
+        earlier=pl.DataFrame(
+            before | {"quality_score": [0.5, 0.5], "is_green": [True, True], "models": [["fake"], ["fake"]]},
+            schema=EARLIER_SCHEMA,
+        ),
         protected=(f"Not one {CANARY} in this test set says anything of the kind.",),
     )
 
@@ -390,6 +393,21 @@ def test_what_a_red_batch_holds_is_no_yardstick_for_drift() -> None:
 
     red = fault("earlier", lambda frame: frame.with_columns(pl.lit(value=False).alias("is_green")))(far)
     assert told(judge(Stage.CURATED, red), "drift").passed
+
+
+def test_drift_is_measured_from_batches_of_the_same_models_where_there_are_any() -> None:
+    """Rows of another model lie far away, those of the same one near; both are green."""
+    near = good().earlier
+    far = near.with_columns(pl.lit(300.0).alias("words"), pl.Series("models", [["other"]] * near.height))
+
+    both = told(judge(Stage.CURATED, replace(good(), earlier=pl.concat([near, far]))), "drift")
+    assert (both.passed, both.facts["compared_with"], both.facts["is_same_models"]) == (True, near.height, True)
+
+    first = told(judge(Stage.CURATED, replace(good(), earlier=far)), "drift")
+    assert (first.passed, first.facts["models"], first.facts["is_same_models"]) == (False, ["fake"], False)
+
+    unsaid = far.with_columns(pl.lit(None, pl.List(pl.String)).alias("models"))
+    assert not told(judge(Stage.CURATED, replace(good(), earlier=unsaid)), "drift").passed
 
 
 def test_a_promise_of_something_is_not_kept_by_nothing() -> None:

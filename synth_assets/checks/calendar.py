@@ -1,14 +1,20 @@
-"""What names the batches of a dataset - start, cadence, time zone - is fixed once a batch was planned."""
+"""What names the batches of a dataset is fixed once a batch was planned, and a batch far ahead of the audit is said."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 
+from synth_assets.domain.chain import Chain
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import UsageError
 from synth_assets.recipe.loader import Recipe
+from synth_assets.recipe.model import DAILY_KEY, HOURLY_KEY, RecipeModel
 from synth_assets.vocabulary import Stage
+
+PERIODS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(weeks=1)}
 
 FIXED = ("start", "cadence", "timezone")
 """Keys of a recipe that name its partitions."""
@@ -24,6 +30,33 @@ def moved(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} from {before[name]} to {now[name]}" for name in FIXED if name in before and before[name] != now[name]
     ]
+
+
+def gap_before(chain: Chain, model: RecipeModel, batch: str) -> timedelta | None:
+    """Return how long before a batch's period the audit of the other batches ends, if that is more than a period.
+
+    A clock that runs ahead makes batches of days that have not come; nothing but what was written down before tells.
+
+    Args:
+        chain: of the dataset.
+        model: its recipe.
+        batch: a partition key of it.
+    """
+    others = [entries[-1].entered_at for partition, entries in chain.partitions.items() if partition != batch]
+    if not others:
+        return None
+    pattern = HOURLY_KEY if model.cadence == "hourly" else DAILY_KEY
+    begins = datetime.strptime(batch, pattern).replace(tzinfo=ZoneInfo(model.timezone))
+    gap = begins - max(others)
+    return gap if gap > PERIODS[model.cadence] else None
+
+
+def said_of(gap: timedelta, dataset: str, batch: str) -> str:
+    """Return what a person should know of such a gap."""
+    return (
+        f"batch {batch} lies {gap.days:,} days after anything {dataset} has written down: "
+        "if the clock of this machine is right, nothing is wrong"
+    )
 
 
 def refuse_moved(lake: Lake, recipe: Recipe) -> None:

@@ -15,7 +15,7 @@ from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.model import RecipeModel
 from synth_assets.recipe.tasks import MESSAGES
 from synth_assets.tables import TABLES
-from synth_assets.vocabulary import Assessment, Decision
+from synth_assets.vocabulary import Assessment, Decision, Stage
 
 EARLIER_SCHEMA = {
     "sample_id": pl.String,
@@ -23,8 +23,9 @@ EARLIER_SCHEMA = {
     "words": pl.Float64,
     "quality_score": pl.Float64,
     "is_green": pl.Boolean,
+    "models": pl.List(pl.String),
 }
-"""Accepted samples of other batches; a green batch is one the drift gate may compare with."""
+"""Accepted samples of other batches; a green batch is one the drift gate may compare with, and ``models`` wrote it."""
 
 
 def _empty(table: str) -> Callable[[], pl.DataFrame]:
@@ -150,7 +151,25 @@ def earlier_accepted(lake: Lake, dataset: str, *, before: str) -> pl.DataFrame:
     labels = lake.read("samples", dataset=dataset).select("sample_id", "label")
     joined = decisions.join(labels, on="sample_id").join(words, on="sample_id", how="left").sort("batch", "sample_id")
     joined = joined.with_columns(pl.col("batch").is_in(_green(lake, dataset)).alias("is_green"))
-    return joined.select(list(EARLIER_SCHEMA))
+    return joined.join(_writers(lake, dataset), on="batch", how="left").select(list(EARLIER_SCHEMA))
+
+
+def models_of(requests: pl.DataFrame, samples: pl.DataFrame) -> list[str]:
+    """Return the models that wrote some samples, sorted.
+
+    Args:
+        requests: columns request_id, model.
+        samples: column request_id.
+    """
+    return sorted(requests.join(samples.select("request_id"), on="request_id", how="semi")["model"].unique())
+
+
+def _writers(lake: Lake, dataset: str) -> pl.DataFrame:
+    """Return the models of every generated batch by its entry; those of an earlier time did not say."""
+    chain = lake.chain(dataset)
+    said = {batch: chain.latest(Stage.GENERATED, batch) for batch in chain.batches()}
+    rows = [(batch, entry.details.get("models")) for batch, entry in said.items() if entry is not None]
+    return pl.DataFrame(rows, schema={"batch": pl.String, "models": pl.List(pl.String)}, orient="row")
 
 
 def _green(lake: Lake, dataset: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandera.polars as pa
 import polars as pl
 
-from synth_assets.checks.evidence import Evidence
+from synth_assets.checks.evidence import Evidence, models_of
 from synth_assets.checks.verdict import Verdict, asked, judged
 from synth_assets.domain.comparison import accepted_values
 from synth_assets.domain.drafting import COUNTS_USD, MAY_HAVE_COST
@@ -289,13 +289,17 @@ def labels_are_balanced(evidence: Evidence) -> Verdict:
 
 
 def distributions_are_stable(evidence: Evidence) -> Verdict:
-    """Lengths, quality and labels of the accepted lie near those of all other green batches; a first one has none."""
+    """Lengths, quality and labels of the accepted lie near those of other green batches, of the same models if any."""
     before = evidence.earlier.filter(pl.col("is_green"))  # what a red batch holds is no yardstick
+    models = models_of(evidence.requests, evidence.samples)
+    alike = before.filter(pl.col("models").list.join("\n") == "\n".join(models))
+    before = alike if alike.height else before
     between = distances(accepted_values(evidence.samples, evidence.assessments, evidence.decisions), before)
     rule = evidence.model.gates.drift
     frame = pl.DataFrame({"measure": list(between), "distance": list(between.values())})
     schema = pa.DataFrameSchema({"distance": pa.Column(pl.Float64, within(rule))})
-    facts = {"compared_with": before.height, **{name: round(value, 4) for name, value in between.items()}}
+    facts = {"compared_with": before.height, "models": models, "is_same_models": alike.height == before.height}
+    facts |= {name: round(value, 4) for name, value in between.items()}
     verdict = judged("drift", frame, schema, id_column="measure", facts={**facts, "threshold": rule.model_dump()})
     return _measured(verdict, max(between.values(), default=None), rule)
 

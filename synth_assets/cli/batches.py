@@ -1,5 +1,6 @@
 """`synth run`, `synth plan` and `synth accept-short`: everything about one batch."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,11 +9,11 @@ import dagster as dg
 
 from resources.claims import Claims
 from synth_assets.assets.partitions import batch_job, batches_of, current_batch
-from synth_assets.checks.calendar import refuse_moved
+from synth_assets.checks.calendar import gap_before, refuse_moved, said_of
 from synth_assets.checks.promises import short
 from synth_assets.checks.proof import standing_of
 from synth_assets.cli.execution import run_job
-from synth_assets.cli.output import as_json, counted, print_json, print_table, say
+from synth_assets.cli.output import as_json, counted, note, print_json, print_table, say
 from synth_assets.cli.preview import show_preview
 from synth_assets.cli.progress import ProgressBar
 from synth_assets.cli.project import Project
@@ -25,14 +26,15 @@ from synth_assets.reports.forecast import forecast
 from synth_assets.reports.funnel import funnel
 from synth_assets.stages.breaking import broken, still_broken
 from synth_assets.stages.generation import Wish
+from synth_assets.stages.inputs import new_templates
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.vocabulary import Outcome, Stage
 
 MOST_ACCEPTED = 1_000_000
 """Samples a batch may promise, as in the recipe."""
 
-MINIMUM_COUNT = "minimum_count"
-"""The one gate that a person may lift for a batch."""
+DRIFT, MINIMUM_COUNT = "drift", "minimum_count"
+"""The gate that a changed source meets first, and the one that a person may lift for a batch."""
 
 
 def batch_key(recipe: Recipe, given: str | None, *, option: str = "--batch") -> str:
@@ -63,6 +65,13 @@ def batch_key(recipe: Recipe, given: str | None, *, option: str = "--batch") -> 
             fix=f"batches are {recipe.model.cadence}, from {recipe.model.start} to {last}",
         )
     return given
+
+
+def warn_of_gap(project: Project, recipe: Recipe, batch: str) -> None:
+    """Say on stderr that a batch lies far after all that was written down: a clock that runs ahead shows nowhere else."""
+    gap = gap_before(project.lake.chain(recipe.dataset), recipe.model, batch)
+    if gap is not None:
+        note(said_of(gap, recipe.dataset, batch))
 
 
 @click.command()
@@ -108,6 +117,7 @@ def run(
     recipe = project.recipe(dataset)
     refuse_moved(project.lake, recipe)
     key = batch_key(recipe, batch)
+    warn_of_gap(project, recipe, key)
     if preview is not None:
         show_preview(project, recipe, key, count=preview, is_json=is_json)
         return
@@ -191,18 +201,26 @@ def _plan_config(recipe: Recipe, wish: Wish) -> dict[str, Any]:
 
 def _red(dataset: str, batch: str, failed: list[tuple[str, str, dict[str, Any]]], because: str) -> SynthError:
     gates = ", ".join(f"{stage}.{gate}" for stage, gate, _ in failed) or "a gate"
+    cure = _cure(dataset, batch, {gate: facts for _, gate, facts in failed}, because)
     return StoppedError(
         f"{dataset} {batch} is red at {gates} and no attempt may be opened: {because}",
         where=f"{dataset}, partition {batch}",
-        fix=f"see `synth status {dataset}`; {_cure(dataset, batch, {gate for _, gate, _ in failed}, because)}",
+        fix=f"see `synth status {dataset}`; {cure}",
     )
 
 
-def _cure(dataset: str, batch: str, gates: set[str], because: str) -> str:
+def _cure(dataset: str, batch: str, gates: Mapping[str, Mapping[str, Any]], because: str) -> str:
     """Return what helps a red batch; `accept-short` lifts one gate and is named where no other holds."""
+    if set(gates) == {DRIFT} and gates[DRIFT].get("is_same_models") is False:
+        models = ", ".join(gates[DRIFT]["models"])
+        return (
+            f"it is the first batch of {models}, compared with those of other models: if that was on purpose, raise "
+            "`gates.drift.max`, say why in its `because`, and run the same command again; later batches are compared "
+            "with this one"
+        )
     if because == PROMISE_KEPT:
         return "more samples would not help: mend the prompts and --regenerate, or give the gate another threshold"
-    if gates == {MINIMUM_COUNT}:
+    if set(gates) == {MINIMUM_COUNT}:
         return f"raise `max_attempts`, mend the prompts, or `synth accept-short {dataset} {batch} --reason TEXT`"
     return "mend the prompts, rules or gates of the recipe, then run the same command again"
 
@@ -232,7 +250,10 @@ def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
     project = Project()
     recipe = project.recipe(dataset)
     refuse_moved(project.lake, recipe)
-    facts = forecast(project.lake, recipe, batch_key(recipe, batch), project.routing(recipe))
+    new_templates(recipe, project.lake)
+    key = batch_key(recipe, batch)
+    warn_of_gap(project, recipe, key)
+    facts = forecast(project.lake, recipe, key, project.routing(recipe))
     if is_json:
         print_json(facts)
         return

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from synth_assets.checks.calendar import refuse_moved
+from synth_assets.cli.batches import batch_key
 from synth_assets.cli.endpoints import problem_of_connection, problem_of_models
 from synth_assets.cli.output import counted
 from synth_assets.cli.project import Project
@@ -20,6 +21,7 @@ from synth_assets.recipe import BrokenRecipe
 from synth_assets.recipe.models import ModelUse
 from synth_assets.recipe.providers import EMBEDDED, Profiles, load_profiles
 from synth_assets.recipe.providers import FILE as PROVIDERS_FILE
+from synth_assets.stages.inputs import new_templates
 
 DISTRIBUTION = "synth-assets"
 LOWEST_PYTHON, FIRST_UNSUPPORTED = (3, 11), (3, 14)
@@ -156,6 +158,7 @@ def _dagster_instance(project: Project, _: Environ) -> Iterator[Finding]:
 
 
 def _recipes(project: Project, _: Environ) -> Iterator[Finding]:
+    """Read every recipe, and find what a run of its current batch would be refused for."""
     found = project.datasets()
     if not found:
         yield Finding("recipes", True, f"none in {project.recipes}; `synth init NAME` makes one")
@@ -165,6 +168,8 @@ def _recipes(project: Project, _: Environ) -> Iterator[Finding]:
             continue
         try:
             refuse_moved(project.lake, recipe)
+            batch_key(recipe, None)
+            new_templates(recipe, project.lake)
         except SynthError as error:
             yield _refused(f"recipe {recipe.dataset}", error)
         else:

@@ -93,6 +93,11 @@ def say(text: str) -> None:
     console.print(escape(visible(text)))
 
 
+def note(text: str) -> None:
+    """Print one line beside the result, on stderr: what a person should know and no program has to read."""
+    errors.print(escape(visible(text)), style="yellow")
+
+
 def print_error(error: SynthError) -> None:
     """Print what, where and fix to stderr."""
     lines = [visible(line) for line in str(error).splitlines()]

@@ -29,6 +29,7 @@ from synth_assets.recipe.tags import AxisTag, TagRule
 from synth_assets.vocabulary import Assessment
 
 HOURLY_KEY = "%Y-%m-%dT%H"
+DAILY_KEY = "%Y-%m-%d"
 
 YEARS = range(1970, 2200)
 """In which batches may begin; calendars of schedules do not go on for ever."""
@@ -366,7 +367,7 @@ class RecipeModel(Strict):
 
     @model_validator(mode="after")
     def _start_is_a_key(self) -> "RecipeModel":
-        pattern = HOURLY_KEY if self.cadence == "hourly" else "%Y-%m-%d"
+        pattern = HOURLY_KEY if self.cadence == "hourly" else DAILY_KEY
         try:
             start = datetime.strptime(self.start, pattern)  # noqa: DTZ007 - a partition key has no zone of its own
             is_key = start.strftime(pattern) == self.start  # 2026-11-1 is a date, but names no partition

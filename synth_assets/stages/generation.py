@@ -9,8 +9,8 @@ import polars as pl
 
 from resources.garbage import rarely_collected
 from resources.journal import prefixes
-from synth_assets.checks.calendar import refuse_moved
-from synth_assets.checks.evidence import Evidence, read_generated
+from synth_assets.checks.calendar import gap_before, refuse_moved
+from synth_assets.checks.evidence import Evidence, models_of, read_generated
 from synth_assets.checks.gates import judge
 from synth_assets.checks.promises import Promise
 from synth_assets.domain import fingerprints
@@ -116,6 +116,8 @@ def _planned(work: Work, routing: Routing, wish: Wish) -> Finished:
         "broken_attempts": batch["broken_attempts"] + was_broken,
     }
     opened |= {"current_from": attempt} if wish.regenerate else {}
+    gap = gap_before(work.lake.chain(work.recipe.dataset), work.recipe.model, work.batch)
+    ahead = {"days_after_the_audit": gap.days} if gap else {}
     return work.finish(
         Stage.GENERATION_PLAN,
         [],
@@ -128,7 +130,9 @@ def _planned(work: Work, routing: Routing, wish: Wish) -> Finished:
                 "attempts": attempt,
                 "missing": sum(missing.values()),
                 "prompts": told(planned.allocations),
+                **ahead,
             },
+            audit=ahead,
             changes=[
                 Change("requests", new),
                 Change("prompt_allocations", planned.allocations),
@@ -318,6 +322,7 @@ def finish_generated(work: Work, evidence: Evidence, *, read: str, paid_now: int
     if paid["cost_usd"].null_count() == 0:
         facts["cost_usd"] = math.fsum(paid["cost_usd"])
     wrote = fingerprints.of_generated(generations, evidence.samples)
+    written["audit"] = {"models": models_of(evidence.requests, evidence.samples), **written.get("audit", {})}
     return work.finish(
         Stage.GENERATED, judge(Stage.GENERATED, evidence), Written(read=read, wrote=wrote, facts=facts, **written)
     )

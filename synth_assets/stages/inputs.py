@@ -44,8 +44,16 @@ def register_templates(recipe: Recipe, lake: Lake, *, run_id: str, at: datetime)
     return _until_registered(lambda: _templates_once(recipe, lake, run_id=run_id, at=at))
 
 
-def _templates_once(recipe: Recipe, lake: Lake, *, run_id: str, at: datetime) -> tuple[Facts, bool]:
-    known = lake.read("prompt_templates", dataset=recipe.dataset)
+def new_templates(recipe: Recipe, lake: Lake) -> list[Template]:
+    """Return the template versions of a recipe that are not registered yet.
+
+    Raises:
+        RefusedError: a template changed its text under an old version.
+    """
+    return _new(recipe, lake.read("prompt_templates", dataset=recipe.dataset))
+
+
+def _new(recipe: Recipe, known: pl.DataFrame) -> list[Template]:
     registered = {
         (row["prompt_name"], row["prompt_version"]): row["template_sha256"] for row in known.iter_rows(named=True)
     }
@@ -56,6 +64,12 @@ def _templates_once(recipe: Recipe, lake: Lake, *, run_id: str, at: datetime) ->
             new.append(template)
         elif sha != template_sha256(template):
             raise _changed(template, sha)
+    return new
+
+
+def _templates_once(recipe: Recipe, lake: Lake, *, run_id: str, at: datetime) -> tuple[Facts, bool]:
+    known = lake.read("prompt_templates", dataset=recipe.dataset)
+    new = _new(recipe, known)
     seen = digest(sorted(known["template_sha256"]))[:16]
     was_late = bool(new) and _commit_templates(recipe, new, lake, seen=seen, run_id=run_id, at=at)
     facts = {
