@@ -176,6 +176,24 @@ def test_a_cost_with_an_unknown_part_is_unknown(small: DuckLake) -> None:
     ]
 
 
+def test_the_cost_by_label_adds_up_to_the_cost_by_prompt(past: Past) -> None:
+    priced = past.rows("generations").filter(pl.col("outcome") != "quarantined")
+    rows = past.computed("cost_by_label", generations=priced)
+    whole = past.computed("cost_per_accepted_sample", generations=priced)
+
+    wanted = past.rows("requests").filter(pl.col("request_id").is_in(priced["request_id"].implode()))
+    assert set(rows.select("label", "prompt_name").rows()) == set(wanted.select("label", "prompt_name").rows())
+    assert rows["label"].n_unique() > 1
+    sums = (
+        rows.group_by("prompt_name").agg(pl.col("sent_count", "accepted_count", "cost_usd").sum()).sort("prompt_name")
+    )
+    same = whole.select("prompt_name", "sent_count", "accepted_count", "cost_usd").sort("prompt_name")
+    assert sums.drop("cost_usd").rows() == same.drop("cost_usd").rows()
+    assert sums["cost_usd"].to_list() == pytest.approx(same["cost_usd"].to_list(), abs=1e-9)
+    for row in rows.drop_nulls("cost_per_accepted_usd").iter_rows(named=True):
+        assert row["cost_per_accepted_usd"] == pytest.approx(row["cost_usd"] / row["accepted_count"])
+
+
 def test_the_performance_of_the_prompts_of_the_small_lake(small: DuckLake) -> None:
     rows = computed(small, "prompt_performance").drop("dataset")
 
@@ -427,6 +445,7 @@ def saying(table: str, **values: float) -> tuple[str, Callable[[pl.DataFrame], p
             {
                 "funnel": {"adds_up_planned_count"},
                 "cost_per_accepted_sample": {"not_null"},
+                "cost_by_label": {"not_null"},
                 "sample_lineage": {"not_null"},
             },
         ),
@@ -441,7 +460,11 @@ def saying(table: str, **values: float) -> tuple[str, Callable[[pl.DataFrame], p
         (saying("decisions", quality_score=1.5), {"sample_lineage": {"share"}, "prompt_performance": {"share"}}),
         (
             saying("generations", cost_usd=-1.0),
-            {"funnel": {"not_negative"}, "cost_per_accepted_sample": {"not_negative"}},
+            {
+                "funnel": {"not_negative"},
+                "cost_per_accepted_sample": {"not_negative"},
+                "cost_by_label": {"not_negative"},
+            },
         ),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else value[0],

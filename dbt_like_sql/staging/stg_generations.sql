@@ -4,7 +4,7 @@
 -- owner: team:data-governance
 -- columns:
 --   dataset, batch, request_id, generation_id, outcome: as in generations
---   prompt_name, prompt_version: as in requests
+--   prompt_name, prompt_version, label: as in requests
 --   model, input_tokens, output_tokens, cost_usd, generated_at: as in generations
 --   is_cost_unknown yes/no: Whether it was sent, though perhaps not waited for, and has no cost.
 --   is_tokens_unknown yes/no: Whether it was answered and lacks a token count.
@@ -17,6 +17,7 @@ select
     generations.outcome,
     requests.prompt_name,
     requests.prompt_version,
+    requests.label,
     generations.model,
     generations.input_tokens,
     generations.output_tokens,

@@ -2,8 +2,8 @@
 -- grain: one row per request_id
 -- owner: team:data-governance
 -- columns:
---   dataset, batch, attempt, request_id, call_id, prompt_name, prompt_version, template_sha256, prompt_sha256: as in
---     requests
+--   dataset, batch, attempt, request_id, call_id, prompt_name, prompt_version, template_sha256, prompt_sha256, label: as
+--     in requests
 
 select
     dataset,
@@ -14,5 +14,6 @@ select
     prompt_name,
     prompt_version,
     template_sha256,
-    prompt_sha256
+    prompt_sha256,
+    label
 from {{ source('requests') }}

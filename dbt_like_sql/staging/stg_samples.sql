@@ -4,6 +4,7 @@
 -- columns:
 --   dataset, batch, attempt, sample_id, request_id, generation_id, content_sha256, label: as in samples
 --   prompt_name, prompt_version: as in requests
+--   planned_label text, may be null: The label its request asked for; null where the task has none.
 --   decision text: Accepted, rejected or pending_review as in decisions, or undecided.
 --   reason: as in decisions
 --   quality_score: as in decisions
@@ -22,6 +23,7 @@ select
     samples.label,
     requests.prompt_name,
     requests.prompt_version,
+    requests.label as planned_label,
     coalesce(decisions.decision, 'undecided') as decision,
     decisions.reason,
     decisions.quality_score,

@@ -68,7 +68,7 @@ def batch_key(recipe: Recipe, given: str | None, *, option: str = "--batch") -> 
 
 
 def warn_of_gap(project: Project, recipe: Recipe, batch: str) -> None:
-    """Say on stderr that a batch lies far after all that was written down: a clock that runs ahead shows nowhere else."""
+    """Say on stderr that a batch lies far after all that was written down: what else shows a clock that runs ahead?"""
     gap = gap_before(project.lake.chain(recipe.dataset), recipe.model, batch)
     if gap is not None:
         note(said_of(gap, recipe.dataset, batch))
