@@ -287,7 +287,9 @@ def test_a_red_stage_shows_its_funnel_all_the_same(world: World) -> None:
     shown = next(check for check in failed if check.check_name == "answered_share")
     assert not shown.passed
     assert shown.metadata["answered"].value == 8
-    assert shown.metadata["funnel"].value["quarantined"] == 10
+    funnel = {row.data["what"]: row.data["count"] for row in shown.metadata["funnel"].records}
+    assert funnel["quarantined"] == 10.0
+    assert (shown.metadata["value"].value, shown.metadata["at_least"].value) == (pytest.approx(8 / 18), 0.5)
     assert shown.metadata["threshold"].value["because"] == RECIPE["gates"]["answered_share"]["because"]
     assert shown.metadata["rule"].value == "min 0.5: Less means that the provider is broken."
     assert "quarantined 10" in shown.metadata["counts"].value.split(", ")

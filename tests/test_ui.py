@@ -127,6 +127,8 @@ def test_a_red_partition_is_failed_and_its_checks_show_the_funnel(page: Open) ->
     assert funnel["promised"] == PROMISED > funnel["accepted"]
     assert funnel["samples"] == funnel["accepted"] + funnel["rejected"] + funnel["pending_review"]
     assert funnel["rejected_exact_duplicate"] > 0
+    plotted = page.web.check_metadata(DATASET, "curated", "acceptance_share", RED)
+    assert 0.0 <= plotted["value"] < plotted["at_least"], "the number that is plotted is held against its threshold"
     assert all(page.web.checks(DATASET, "curated", FIRST).values()), "another day's checks are its own"
 
 

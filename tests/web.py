@@ -130,7 +130,13 @@ class Web:
         key = {"path": [dataset, asset]}
         [latest] = self.ask(EXECUTIONS, key=key, name=check, partition=partition)["assetCheckExecutions"]
         entries = latest["evaluation"]["metadataEntries"]
-        return {each["label"]: orjson.loads(each["jsonString"]) for each in entries if "jsonString" in each}
+        told = {each["label"]: orjson.loads(each["jsonString"]) for each in entries if "jsonString" in each}
+        told |= {each["label"]: each["floatValue"] for each in entries if "floatValue" in each}
+        for each in entries:
+            if "table" in each:
+                rows = map(orjson.loads, each["table"]["records"])
+                told[each["label"]] = {row["what"]: row["count"] for row in rows}
+        return told
 
     def failures(self, run: str) -> list[str]:
         """Return what the page of a run shows of every step that failed."""
@@ -199,7 +205,8 @@ CHECKS = """query($key: AssetKeyInput!) { assetChecksOrError: assetNodeOrError(a
   ... on AssetNode { assetChecksOrError { ... on AssetChecks { checks { name description } } } } } }"""
 EXECUTIONS = """query($key: AssetKeyInput!, $name: String!, $partition: String) {
   assetCheckExecutions(assetKey: $key, checkName: $name, limit: 1, partition: $partition) {
-    evaluation { success metadataEntries { label ... on JsonMetadataEntry { jsonString } } } } }"""
+    evaluation { success metadataEntries { label ... on JsonMetadataEntry { jsonString }
+      ... on FloatMetadataEntry { floatValue } ... on TableMetadataEntry { table { records } } } } } }"""
 MATERIALIZATIONS = """query($key: AssetKeyInput!, $partitions: [String!]) { assetOrError(assetKey: $key) {
   ... on Asset { assetMaterializations(partitions: $partitions) { runId partition metadataEntries { label
     ... on IntMetadataEntry { intValue } ... on FloatMetadataEntry { floatValue } ... on TextMetadataEntry { text }

@@ -115,7 +115,7 @@ def _at_a_glance(measured: dict[str, Any], facts: dict[str, Any]) -> dict[str, A
     """Return the funnel, and what the web UI would hide behind a click: its counts, and the rule that was applied."""
     numbers = {name: value for name, value in facts.items() if isinstance(value, int | float)}
     shown = {
-        "funnel": dg.MetadataValue.json(_plain(facts)),
+        "funnel": funnel_table(facts),
         "counts": ", ".join(f"{name} {value}" for name, value in numbers.items()),
     }
     rule = measured.get("threshold")
@@ -123,6 +123,19 @@ def _at_a_glance(measured: dict[str, Any], facts: dict[str, Any]) -> dict[str, A
         bounds = [f"{bound} {rule[bound]}" for bound in ("min", "max") if rule.get(bound) is not None]
         shown["rule"] = f"{', '.join(bounds)}: {rule['because']}"
     return shown
+
+
+def funnel_table(facts: Mapping[str, Any]) -> dg.TableMetadataValue:
+    """Return counted facts as a table of two columns, counts by reason one per row."""
+    rows = [
+        (f"{name}: {reason}", count)
+        for name, value in facts.items()
+        for reason, count in (value.items() if isinstance(value, dict) else [("", value)])
+        if isinstance(count, int | float) and not isinstance(count, bool)
+    ]
+    records = [dg.TableRecord({"what": what.removesuffix(": "), "count": float(count)}) for what, count in rows]
+    columns = [dg.TableColumn("what", "string"), dg.TableColumn("count", "float")]
+    return dg.MetadataValue.table(records=records, schema=dg.TableSchema(columns=columns))
 
 
 def metadata_of(facts: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from synth_assets.errors import RefusedError, StoppedError, SynthError, UsageErr
 from synth_assets.recipe import Recipe
 from synth_assets.reports.forecast import forecast
 from synth_assets.reports.funnel import funnel
+from synth_assets.reports.personal import PII, rejected_kinds
 from synth_assets.stages.breaking import broken, still_broken
 from synth_assets.stages.generation import Wish
 from synth_assets.stages.inputs import new_templates
@@ -124,6 +125,8 @@ def run(
     outcome = run_batch(project, recipe, key, Wish(regenerate, accept, anyway), is_quiet=is_json)
 
     facts = funnel(project.lake, dataset, key)
+    if PII in facts["rejected"]:
+        facts["pii_kinds"] = rejected_kinds(project.lake, dataset, key)
     if is_json:
         print_json(facts)
     else:
@@ -233,6 +236,7 @@ def print_funnel(facts: dict[str, Any]) -> None:
         ("parsed", facts["samples"], ""),
         ("accepted", facts["accepted"], f"of {facts['promised']} promised" if facts["promised"] else "made elsewhere"),
         ("rejected", sum(facts["rejected"].values()), _reasons(facts["rejected"])),
+        *([("  pii", facts["rejected"][PII], _reasons(facts["pii_kinds"]))] if "pii_kinds" in facts else []),
     ]
     print_table(f"{facts['dataset']} {facts['batch']}", ("", "count", ""), rows, numbers=("count",))
 

@@ -27,7 +27,6 @@ PARTS_OF_A_SUM = 3
 @as_json
 def status(*, dataset: str | None, answers: bool, is_json: bool) -> None:
     """Show every batch of DATASET, or of all datasets: its funnel, and the gate that holds it back."""
-    from resources.claims import is_free
     from synth_assets.reports.funnel import known_datasets
     from synth_assets.reports.funnel import status as status_of
 
@@ -41,9 +40,8 @@ def status(*, dataset: str | None, answers: bool, is_json: bool) -> None:
         show_answers(project, dataset, is_json=is_json)
         return
     found = [status_of(project.lake, name) for name in ([dataset] if dataset else known)]
-    for funnel in [each for facts in found for each in facts["batches"] if each["stop"] == INTERRUPTED]:
-        if not is_free(project.home, funnel["dataset"], funnel["batch"]):
-            funnel["stop"] = AT_WORK
+    for facts in found:
+        _say_more(project, facts, is_detailed=dataset is not None)
     if is_json:
         print_json(found[0] if dataset else found)
         return
@@ -51,6 +49,19 @@ def status(*, dataset: str | None, answers: bool, is_json: bool) -> None:
         say("no dataset yet; `synth init NAME` makes one")
     for facts in found:
         _print_status(facts, is_detailed=dataset is not None)
+
+
+def _say_more(project: Project, facts: dict[str, Any], *, is_detailed: bool) -> None:
+    """Add to funnels whether somebody is at work, and which kinds of personal data samples were rejected for."""
+    from resources.claims import is_free
+    from synth_assets.reports.personal import PII, rejected_kinds
+
+    for funnel in facts["batches"]:
+        dataset, batch = funnel["dataset"], funnel["batch"]
+        if funnel["stop"] == INTERRUPTED and not is_free(project.home, dataset, batch):
+            funnel["stop"] = AT_WORK
+        if is_detailed and PII in funnel["rejected"]:
+            funnel["pii_kinds"] = rejected_kinds(project.lake, dataset, batch)
 
 
 def _unknown(dataset: str, known: list[str]) -> UsageError:
@@ -102,6 +113,9 @@ def _print_sums(funnel: dict[str, Any]) -> None:
     say(f"{funnel['batch']} r{funnel['revision']}")
     say(f"  requests {funnel['requested']} = {_sum(*ends, ('without outcome yet', funnel['unended']))}")
     say(f"  samples {funnel['samples']} = {_sum(*ways, ('undecided', funnel['undecided']))}")
+    if "pii_kinds" in funnel:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in funnel["pii_kinds"].items())
+        say(f"  rejected samples with personal data, by kind: {kinds}")
     say(f"  attempts {funnel['attempts']} of {funnel['max_attempts']}{is_open}")
     tries = "" if funnel["tries"] == funnel["calls"] else f" ({counted(funnel['tries'], 'try', 'tries')})"
     calls = counted(funnel["calls"], "call") + tries

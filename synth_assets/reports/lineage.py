@@ -15,6 +15,7 @@ from synth_assets.domain.versioning import members_of
 from synth_assets.errors import UsageError
 from synth_assets.reports.chains import assessments, batches, made_from, memberships, requests_with, seeds
 from synth_assets.reports.nodes import SAMPLE, Origins, Uses, chosen, node, stage_nodes
+from synth_assets.reports.personal import PII, kinds_of
 from synth_assets.vocabulary import Stage
 
 SHORTEST_PREFIX = 6
@@ -42,7 +43,8 @@ def of_sample(lake: Lake, given: str) -> Lineage:
         node(
             "decision",
             each["decision"],
-            chosen(each, ("reason", "quality_score", "source_type", "source_id", "decided_at")),
+            chosen(each, ("reason", "quality_score", "source_type", "source_id", "decided_at"))
+            | ({"kinds": kinds_of(lake, dataset, row["batch"], [sample])[sample]} if each["reason"] == PII else {}),
             stage_nodes(lake, dataset, row["batch"]),
         )
         for each in decisions.iter_rows(named=True)
