@@ -181,8 +181,14 @@ def test_lineage_of_a_sample_prints_the_chain_from_template_to_model(reading: Ru
         model_run(1),
         model_run(2),
     ):
-        assert identity in out
+        assert re.sub("(?<=[0-9a-f]{12})[0-9a-f]{20}$", "..", identity) in out
     assert "accuracy=0.71" in out
+    assert sample(0) not in out
+
+    _, full, _ = reading("lineage", "--sample", sample(0)[:8], "--full")
+    for identity in (sample(0), request(GREEN, 0), model_run(1), "template_sha256=", "recipe_sha256="):
+        assert identity in full
+    assert "template_sha256=" not in out
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def versions(*, dataset: str, is_json: bool) -> None:
 @click.option("--model-run", help="A model_run_id, or at least 6 first characters of it.")
 @click.option("--up", is_flag=True, help="Only what it was made from.")
 @click.option("--down", is_flag=True, help="Only what it went into.")
-@click.option("--full", is_flag=True, help="List the assessments and tags too.")
+@click.option("--full", is_flag=True, help="Every fact, assessments and tags too, and whole ids.")
 @as_json
 def lineage(*, is_json: bool, up: bool, down: bool, full: bool, **given: str | None) -> None:
     """Follow the chain of ids from a prompt to the model that consumed its samples, up and down."""
