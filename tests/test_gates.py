@@ -247,7 +247,9 @@ FAULTS: dict[Stage, dict[str, dict[str, Fault]]] = {
         },
         "acceptance_share": {
             "one of four was good": fault("decisions", lambda frame: first(frame, 3, **REJECTED)),
-            "all good ones are of an older attempt": lambda evidence: replace(evidence, batch=batch(attempts=2)),
+            "all good ones were superseded": lambda evidence: replace(
+                evidence, batch=batch(attempts=2, current_from=2)
+            ),
         },
         "minimum_count": {
             "one too few": fault("decisions", lambda frame: first(frame, **REJECTED)),
@@ -385,6 +387,29 @@ def test_labels_need_not_be_spread_more_evenly_than_whole_samples_allow() -> Non
 
     uneven = replace(even, samples=first(even.samples, 2, label="positive"))
     assert not told(judge(Stage.CURATED, uneven), "label_balance").passed
+
+
+@pytest.mark.parametrize(
+    ("attempts", "answered", "passed"),
+    [
+        ([1, 1, 1, 2], [True, True, True, False], True),  # a top-up of one says little
+        ([1, 1, 1, 2], [False, False, False, True], True),  # nor what a mended prompt left behind
+        ([1, 1, 2, 2], [True, False, True, False], True),
+        ([1, 1, 1, 2], [True, False, False, False], False),
+    ],
+)
+def test_a_share_is_judged_by_the_latest_attempt_or_by_all_that_count(
+    attempts: list[int], answered: list[bool], passed: bool
+) -> None:
+    outcomes = pl.Series("outcome", ["answered" if each else "quarantined" for each in answered])
+    generations = good().generations.with_columns(pl.Series("attempt", attempts), outcomes)
+    evidence = replace(good(), generations=generations, batch=batch(attempts=2))
+
+    verdict = told(judge(Stage.GENERATED, evidence), "answered_share")
+
+    latest = [one for one, attempt in zip(answered, attempts, strict=True) if attempt == 2]
+    assert verdict.passed == passed
+    assert verdict.value == max(sum(latest) / len(latest), sum(answered) / len(answered))
 
 
 def test_what_a_red_batch_holds_is_no_yardstick_for_drift() -> None:

@@ -188,7 +188,7 @@ def test_what_a_crash_left_behind_the_last_entry_contradicts_nothing_and_is_cut(
     assert findings(lake) == []
 
 
-@pytest.mark.parametrize("lines", [ROWS, b"anything\n", b"\n" + INTENDED])
+@pytest.mark.parametrize("lines", [ROWS, b"anything\n", b'{"entry":garbage}\n', b"\n" + INTENDED])
 def test_lines_at_the_end_that_no_commit_leaves_are_named_and_not_cut(lake: DuckLake, lines: bytes) -> None:
     lake.commit(commit("one", decided("one")))
     with file_of(lake).open("ab") as file:
@@ -236,7 +236,7 @@ def test_the_last_entry_is_found_behind_any_amount_of_rows(tmp_path: Path, end: 
     for data in (entry + rows + end, rows + entry + end, entry + end):
         file.write_bytes(data)
         handle = os.open(file, os.O_RDONLY)
-        assert last_entry(handle) == (data.rindex(entry) + len(entry), {"seq": 7, "entry_sha256": "k"})
+        assert last_entry(handle) == (data.rindex(entry) + len(entry), {"seq": 7, "entry_sha256": "k", "is_last": True})
         os.close(handle)
 
 
@@ -283,7 +283,7 @@ def test_a_last_line_nobody_can_read_stays_as_evidence_and_lets_nobody_go_on(lak
     damaged = file_of(lake).read_bytes()[:-3] + b"!!\n"
     file_of(lake).write_bytes(damaged)
 
-    with pytest.raises(IntegrityError, match="nothing in its ledger intended entry 2"):
+    with pytest.raises(IntegrityError, match="lines stand at the end of the ledger of tiny"):
         lake.commit(commit("next", used(3)))
 
     assert file_of(lake).read_bytes() == damaged

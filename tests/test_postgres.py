@@ -249,7 +249,7 @@ def test_a_transaction_in_conflict_is_tried_again_as_a_whole(
 ) -> None:
     """The rival does not know the lock, as one whose session died: only the transactions are left to tell."""
     lake.commit(commit("before", used(1)))
-    rival = open_lake(tmp_path / "another")
+    rival = open_lake(another_host(lake, tmp_path))
     rival._commit_lock = FileLock(tmp_path / "another.lock")
     monkeypatch.setattr(
         lake, "_connection", Interrupted(lake._connection, lambda: rival.commit(commit("rival", used(2))))
@@ -324,12 +324,21 @@ def another_process(home: Path, recipe: Recipe) -> Iterator[subprocess.Popen[str
         process.communicate()
 
 
+def another_host(lake: DuckLake, tmp_path: Path) -> Path:
+    """A home whose locks are its own, as on another host; what hosts have to share is shared."""
+    home = tmp_path / "another host"
+    home.mkdir()
+    (lake.home / "ledger").mkdir(exist_ok=True)
+    (home / "ledger").symlink_to(lake.home / "ledger", target_is_directory=True)
+    return home
+
+
 def test_a_claim_on_the_server_is_seen_from_another_home_and_dies_with_its_holder(
     lake: DuckLake, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """Each process has a home of its own, as two hosts do: a file could not tell them."""
+    """A file could not tell them."""
     claims = Claims(lake, lake.home)
-    with another_process(tmp_path / "another host", recipe) as holder:
+    with another_process(another_host(lake, tmp_path), recipe) as holder:
         with pytest.raises(RefusedError, match=f"worked on by process {holder.pid} on"):
             claims.hold(recipe.model, BATCH)
         assert not is_free(lake.home, "tiny", BATCH)
@@ -348,7 +357,7 @@ def test_who_lost_the_session_of_a_claim_to_a_rival_cannot_commit(
     lost = claims.hold(recipe.model, BATCH)
     server.end_sessions(database_of(lake))
 
-    with another_process(tmp_path / "another host", recipe):
+    with another_process(another_host(lake, tmp_path), recipe):
         with pytest.raises(RefusedError, match="claimed by another process"):
             lake.commit(guarded("late", lost))
         for _ in range(2):

@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 import polars as pl
 
+from resources.lake.damage import sound
 from resources.lake.head_file import HeadFile
-from resources.lake.ledger import Ledger
+from resources.lake.ledger import NOTHING, End, Ledger
 from resources.lake.signing import KEY
 from synth_assets.domain.chain import MIGRATE, RESTORE, Chain
 from synth_assets.domain.ledger import CARRIED, lines_sha256, row_lines
@@ -52,6 +53,8 @@ class Chains:
         self._alone = alone
         self._kept = kept
         self._proven: dict[str, Chain] = {}
+        self.before: Mapping[str, End] | None = None
+        """Ends of the ledgers before the catalog was copied; None where it is read as it stands."""
         self.sign = sign
 
     def prove(self, dataset: str) -> Chain:
@@ -66,8 +69,9 @@ class Chains:
 
     def _looked_at(self, dataset: str) -> Chain:
         try:
+            written = self._ledger.end(dataset) if self.before is None else self.before.get(dataset, NOTHING)
             chain = self._upto_head(dataset)
-            self._against_ledger(chain)
+            self._against_ledger(chain, written)
         except IntegrityError:
             self._proven.pop(dataset, None)
             raise
@@ -97,6 +101,7 @@ class Chains:
             f"SELECT {COLUMNS} FROM lake.audit_log WHERE dataset = ? AND seq > ? ORDER BY seq",
             [dataset, chain.length],
         ).cast(TABLES["audit_log"].dtypes)
+        entries = sound("audit_log", entries)
         chain.extend(entries.iter_rows(named=True), lambda sha: self._get(sha, ".json"), self.sign)
         if heads != ([(chain.head_version, chain.length, chain.head)] if chain.length else []):
             raise IntegrityError(
@@ -107,30 +112,36 @@ class Chains:
             )
         return chain
 
-    def _against_ledger(self, chain: Chain) -> None:
+    def _against_ledger(self, chain: Chain, written: End) -> None:
         """Compare with the ledger, which has every entry, or all but the last and the intent to make that.
 
-        It is read after the chain: what a commit writes there before it is on disk by then.
+        Args:
+            chain: as the catalog holds it.
+            written: the ledger's end before the catalog was read: nothing of it may be missing here. What a commit
+                writes there before it is made is on disk by now, and others may have gone on.
         """
         end = self._ledger.end(chain.dataset)
-        is_there = end.seq == 0 or (end.seq <= chain.length and chain.entries[end.seq - 1].sha256 == end.sha256)
-        missing = chain.length - end.seq
         if chain.is_bound and not end.is_clean:
             raise IntegrityError(
                 f"lines stand at the end of the ledger of {chain.dataset} that no commit wrote",
                 where=f"{self._ledger.file(chain.dataset)}, behind entry {end.seq}",
                 fix="find out who wrote them, and cut them off there, or restore the ledger from a backup",
             )
-        # An entry of the first form could be missing for longer: its rows were written after the commit.
-        if is_there and (not missing or not chain.is_bound or (missing == 1 and end.intended == chain.head)):
-            return
-        if not is_there:
-            said = f"its ledger knows entry {end.seq}, another one"
-        elif missing == 1:
-            said = f"nothing in its ledger intended entry {chain.length}"
-        else:
-            said = f"its ledger ends at entry {end.seq}"
-        raise IntegrityError(
+        if written.seq and (written.seq > chain.length or chain.entries[written.seq - 1].sha256 != written.sha256):
+            raise self._apart(chain, f"its ledger knows entry {written.seq}, another one")
+        missing = chain.length - end.seq
+        if missing <= 0:
+            held = end.sha256 if not missing else self._ledger.sha256_of(chain.dataset, chain.length)
+            if held != chain.head:
+                raise self._apart(chain, f"its ledger knows entry {chain.length}, another one")
+        elif chain.is_bound and missing == 1 and end.intended != chain.head:
+            raise self._apart(chain, f"nothing in its ledger intended entry {chain.length}")
+        elif chain.is_bound and missing > 1:
+            # An entry of the first form could be missing for longer: its rows were written after the commit.
+            raise self._apart(chain, f"its ledger ends at entry {end.seq}")
+
+    def _apart(self, chain: Chain, said: str) -> IntegrityError:
+        return IntegrityError(
             f"the chain of {chain.dataset} has {chain.length} entries, but {said}",
             where=str(self._ledger.file(chain.dataset)),
             fix="restore the older of the two, catalog or ledger, from a backup that is as new as the other",
@@ -200,7 +211,7 @@ def refuse_unnamed(chain: Chain, named: pl.DataFrame, kind: str, equals: Mapping
         chain: of the dataset.
         named: rows of `objects`.
         kind: of payload that is read.
-        equals: dataset, and batch if only one batch's is read.
+        equals: dataset, and batch or object_sha256 if only a batch's or one file is read.
 
     Raises:
         IntegrityError: a name was added, or one is gone.
@@ -209,6 +220,8 @@ def refuse_unnamed(chain: Chain, named: pl.DataFrame, kind: str, equals: Mapping
     if chain.is_bound:
         told = {(batch, name) for of, batch, name in chain.payload if of == kind}
         told = {each for each in told if each[0] == equals["batch"]} if "batch" in equals else told
+        one = equals.get("object_sha256")
+        told = {each for each in told if each[1].partition(".")[0] == one} if one is not None else told
         strays = sorted(stored ^ told, key=str)
     else:
         strays = sorted(each for each in stored if each[1] not in chain.objects)

@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import tempfile
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -31,6 +32,10 @@ ANY_VALUE = {
 }
 NOT_THERE = "creating a new DuckLake is explicitly disabled"
 """How DuckLake says that a server's database holds no catalog."""
+
+
+COPIES = 10
+"""How often a catalog is copied while others write to it."""
 
 
 def connect(server: Server | None, home: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -83,10 +88,21 @@ def _copied(home: Path, connection: duckdb.DuckDBPyConnection) -> Path:
     """Return a copy of a catalog that may not be written to: SQLite cannot open one in WAL mode where it stands."""
     folder = Path(tempfile.mkdtemp(prefix="synth-catalog-"))
     weakref.finalize(connection, shutil.rmtree, folder, ignore_errors=True)
-    for file in (home / CATALOG, home / f"{CATALOG}-wal"):
-        if file.is_file():
-            shutil.copyfile(file, folder / file.name)
+    files = (home / CATALOG, home / f"{CATALOG}-wal")
+    for _ in range(COPIES):
+        before = _as_they_are(files)
+        for file in files:
+            (folder / file.name).unlink(missing_ok=True)
+            if file.is_file():
+                shutil.copyfile(file, folder / file.name)
+        if _as_they_are(files) == before:
+            break
     return folder / CATALOG
+
+
+def _as_they_are(files: Sequence[Path]) -> list[tuple[int, int] | None]:
+    """Return size and time of change of files: two that were copied while one changed may not belong together."""
+    return [(file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None for file in files]
 
 
 def _unopened(error: duckdb.Error, server: Server | None, home: Path) -> SynthError:

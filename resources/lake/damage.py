@@ -16,9 +16,16 @@ from resources.lake.place import CATALOG, place
 from resources.objects import disk_full
 from resources.postgres import Server
 from synth_assets.errors import IntegrityError, StoppedError, SynthError
+from synth_assets.tables import TABLES
 
 PANIC = "PanicException"
 """What a panic inside Polars is called; it is no `Exception`, and Python knows it by its name only."""
+
+FIRST = 1
+"""`FORMAT` of the columns that were there from the beginning."""
+
+EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999, in microseconds since 1970."""
 
 PARQUET = re.compile(r"[^\s'\"]*\.parquet")
 FROM_BACKUP = "restore it from a backup; `synth audit verify` looks at everything that is stored"
@@ -70,6 +77,31 @@ def _damaged(lake: Path, tables: str) -> Iterator[Path]:
             if not (is_damage(error) or isinstance(error, OSError)):
                 raise
             yield file
+
+
+def sound(table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of a table in which every value can be: the engine itself keeps neither of the two rules.
+
+    Columns that came later may be empty in rows that are older.
+
+    Raises:
+        IntegrityError: a value is missing where one must be, or a time lies outside any calendar.
+    """
+    for column in TABLES[table].columns:
+        values = rows[column.name]
+        is_missing = not column.nullable and column.since == FIRST and values.null_count() > 0
+        is_strange = isinstance(column.dtype, pl.Datetime) and not _are_dates(values)
+        if is_missing or is_strange:
+            what = "a value is missing" if is_missing else "a time lies outside any calendar"
+            raise IntegrityError(f"{what} in {table}", where=f"{table}, column {column.name}", fix=FROM_BACKUP)
+    return rows
+
+
+def _are_dates(values: pl.Series) -> bool:
+    """Whether all times can be dates of Python: its years end at 9999."""
+    micros = values.to_physical()
+    least, most = micros.min(), micros.max()
+    return least is None or (int(least) >= EARLIEST_US and int(most) <= LATEST_US)  # type: ignore[arg-type]
 
 
 def is_broken(catalog: Path) -> bool:

@@ -41,7 +41,8 @@ class HeadFile:
             raise IntegrityError(
                 f"{what}; the head kept outside is entry {seq}, {head[:12]}...",
                 where=str(self.path),
-                fix="restore catalog, ledger and home from a backup that holds this head",
+                fix="restore catalog, ledger and home from a backup that holds this head; if this is another home with "
+                "a dataset of the same name, name a file of its own for it",
             )
 
     def keep(self, chain: Chain) -> None:
@@ -82,6 +83,19 @@ class HeadFile:
 
 
 def head_file(environ: Mapping[str, str]) -> HeadFile | None:
-    """Return the file ``SYNTH_HEAD_FILE`` names; None where it is not set."""
+    """Return the file ``SYNTH_HEAD_FILE`` names; None where it is not set.
+
+    Raises:
+        UsageError: there is no folder for it.
+    """
     named = environ.get(VARIABLE, "").strip()
-    return HeadFile(Path(named).expanduser().absolute()) if named else None
+    if not named:
+        return None
+    path = Path(named).expanduser().absolute()
+    if not path.parent.is_dir():  # found out after a commit, its head would be kept nowhere
+        raise UsageError(
+            "the file of heads is to be in a folder that is not there",
+            where=f"{VARIABLE}, {path}",
+            fix="make the folder, or name another file",
+        )
+    return HeadFile(path)

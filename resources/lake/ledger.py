@@ -16,7 +16,16 @@ from typing import Any
 import orjson
 
 from resources.objects import sync_folder
-from synth_assets.domain.ledger import ENTRY, FIRST_HEAD, INTENT, entry_line, intended_by, intent_line, lines_sha256
+from synth_assets.domain.ledger import (
+    ENTRY,
+    FIRST_HEAD,
+    INTENT,
+    entry_line,
+    intended_by,
+    intent_line,
+    lines_sha256,
+    recorded,
+)
 from synth_assets.errors import IntegrityError
 from synth_assets.tables import FORMAT
 
@@ -46,6 +55,9 @@ class End:
     sha256: str
     intended: str | None
     is_clean: bool = True
+
+
+NOTHING = End(0, FIRST_HEAD, None)
 
 
 class Ledger:
@@ -80,16 +92,23 @@ class Ledger:
         """Return the last entry of a dataset's ledger, and what was about to follow it."""
         file = self.file(dataset)
         if not file.is_file():
-            return End(0, FIRST_HEAD, None)
+            return NOTHING
         handle = os.open(file, os.O_RDONLY)
         try:
             end, last = last_entry(handle)
             left = os.pread(handle, INTENT_BYTES, end)
             is_clean = left.startswith(INTENT) or b"\n" not in os.pread(handle, os.fstat(handle).st_size - end, end)
+            is_clean &= last.get("is_last", end == 0)
         finally:
             os.close(handle)
         place, sha = last.get("seq", 0), str(last.get("entry_sha256", FIRST_HEAD))
         return End(place, sha, intended_by(_split(left)[0]), is_clean=is_clean)
+
+    def sha256_of(self, dataset: str, seq: int) -> str | None:
+        """Return the hash of an entry; None if the ledger has none of that number."""
+        found = recorded(self.lines(dataset, self.size(dataset)))
+        told = (record.told["entry"] for record in found if record.seq == seq)
+        return next((str(entry.get("entry_sha256")) for entry in told), FIRST_HEAD if not seq else None)
 
     def prepare(self, entry: Mapping[str, Any], lines: Sequence[bytes]) -> None:
         """Write the intent and the rows of a commit that is about to happen, and sync; inside the commit section.
@@ -175,9 +194,10 @@ def _opened(file: Path) -> Iterator[int]:
 
 
 def last_entry(handle: int) -> tuple[int, dict[str, Any]]:
-    """Return where the last entry line ends, and its seq and entry_sha256; (0, {}) without one.
+    """Return where the last entry line ends, and of the last one that can be read seq, entry_sha256 and ``is_last``.
 
-    Reads the end of the file only: a line break inside a value is escaped, so an entry line is known by how it begins.
+    (0, {}) without one. Reads the end of the file only: a line break inside a value is escaped, so an entry line is
+    known by how it begins.
     """
     size, wanted = os.fstat(handle).st_size, TAIL_BYTES
     while True:
@@ -198,7 +218,8 @@ def _last_entry_in(tail: bytes, *, is_whole: bool) -> tuple[int, dict[str, Any]]
             end = end or stop
             with suppress(orjson.JSONDecodeError, KeyError, TypeError, ValueError):
                 entry = orjson.loads(line)["entry"]
-                return end, {"seq": max(0, int(entry["seq"])), "entry_sha256": entry["entry_sha256"]}
+                seq = max(0, int(entry["seq"]))
+                return end, {"seq": seq, "entry_sha256": entry["entry_sha256"], "is_last": stop == end}
         stop -= len(line) + 1
     return end, {}
 

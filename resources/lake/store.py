@@ -17,7 +17,7 @@ from resources.actor import acting_as
 from resources.journal import prefixes
 from resources.lake.chains import Chains, migration, refuse_unnamed
 from resources.lake.connection import connect, missing_tables, quoted
-from resources.lake.damage import is_damage, is_disk_full, read_error
+from resources.lake.damage import is_damage, is_disk_full, read_error, sound
 from resources.lake.head_file import head_file
 from resources.lake.ledger import Ledger
 from resources.lake.place import is_writable, place
@@ -81,6 +81,8 @@ class DuckLake:
             raise self._unwritable()
         if not is_read_only:
             home.mkdir(parents=True, exist_ok=True)
+        if is_read_only:  # its catalog may be a copy, which is as old as this or newer
+            self.chains.before = {dataset: self.ledger.end(dataset) for dataset in self.ledger.datasets()}
         with self._alone():
             self._connection = connect(server, home, read_only=is_read_only)
         if is_read_only and missing_tables(self._connection)[1]:
@@ -99,7 +101,7 @@ class DuckLake:
             try:
                 found = f"SELECT {columns} FROM lake.{table}{condition}"
                 relation = self._connection.sql(found, params=values) if values else self._connection.sql(found)
-                return pl.DataFrame(relation).cast(TABLES[table].dtypes)
+                return sound(table, pl.DataFrame(relation).cast(TABLES[table].dtypes))
             except BaseException as error:
                 if not is_damage(error):
                     raise
@@ -223,7 +225,7 @@ class DuckLake:
             "action": commit.action,
             "actor": self.actor,
             "run_id": commit.run_id,
-            "details": stored_json(dict(commit.details)),
+            "details": stored_json({**commit.details, **({"signed": True} if self.chains.sign else {})}),
             "entered_at": datetime.now(UTC),
         }
         hashed = entry_sha256(entry)

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from synth_assets.checks.promises import promise_of
-from synth_assets.checks.proof import counted, proven, proven_state, stage_commits
+from synth_assets.checks.proof import proven, proven_state, stage_commits
 from synth_assets.domain.drafting import TEXTS_SCHEMA
 from synth_assets.domain.parsing import readable
 from synth_assets.domain.standing import standing
@@ -43,6 +43,7 @@ class Evidence:
         texts: text of every sample, columns sample_id, text.
         earlier: accepted samples of other batches, as `EARLIER_SCHEMA`.
         protected: texts no training example may resemble.
+        protected_before: how many there were at most when batches of the dataset were judged before.
         splits_of_earlier: accepted texts of other batches with their split, columns sample_id, text, split.
     """
 
@@ -62,6 +63,7 @@ class Evidence:
     )
     earlier: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=EARLIER_SCHEMA))
     protected: tuple[str, ...] = ()
+    protected_before: int = 0
 
     @property
     def is_ingested(self) -> bool:
@@ -97,7 +99,14 @@ def read_evidence(lake: Lake, model: RecipeModel, batch: str, *, protected: tupl
         texts=texts_of(lake, **here),
         earlier=earlier_accepted(lake, dataset, before=batch),
         protected=protected,
+        protected_before=_protected_before(lake, dataset),
     )
+
+
+def _protected_before(lake: Lake, dataset: str) -> int:
+    """Return the greatest number of protected texts an entry says a batch was compared with."""
+    ready = [entry for entry in lake.chain(dataset).entries if entry.action == Stage.TRAINING_READY]
+    return max((int(entry.details.get("protected", 0)) for entry in ready), default=0)
 
 
 def read_generated(lake: Lake, model: RecipeModel, batch: str) -> Evidence:
@@ -140,7 +149,7 @@ def fields_of(lake: Lake, **equals: Any) -> pl.DataFrame:
 
 def earlier_accepted(lake: Lake, dataset: str, *, before: str) -> pl.DataFrame:
     """Return the accepted samples of other batches as `EARLIER_SCHEMA`, in a stable order."""
-    decisions = counted(lake, "decisions", dataset).filter(
+    decisions = proven(lake, "decisions", dataset=dataset).filter(
         (pl.col("decision") == Decision.ACCEPTED) & (pl.col("batch") != before)
     )
     if decisions.is_empty():

@@ -9,6 +9,7 @@ from typing import Any
 import pandera.polars as pa
 import polars as pl
 
+from synth_assets.canonical import digest
 from synth_assets.checks.evidence import Evidence, models_of
 from synth_assets.checks.verdict import Verdict, asked, judged
 from synth_assets.domain.comparison import accepted_values
@@ -153,17 +154,23 @@ def every_request_has_one_outcome(evidence: Evidence) -> Verdict:
 
 
 def answered_share(evidence: Evidence) -> Verdict:
-    """Enough of the latest attempt's requests were answered, and none was left unsent."""
+    """Enough requests were answered, of the latest attempt or of all that count, and none was left unsent.
+
+    A small top-up says little by itself, and what a mended prompt left behind says nothing of what it does now.
+    """
     attempt = evidence.generations.filter(pl.col("attempt") == evidence.latest_attempt)
     answered = attempt.filter(pl.col("outcome") == Outcome.ANSWERED).height
+    whole = evidence.generations.filter(pl.col("attempt") >= evidence.batch["current_from"])
+    in_all = whole.filter(pl.col("outcome") == Outcome.ANSWERED).height / max(1, whole.height)
     unsent = attempt.filter(pl.col("outcome") == Outcome.NOT_SENT).height
     reasons = attempt.drop_nulls("reason").group_by("reason").len().sort("reason")
     facts = {"attempt": evidence.latest_attempt, "planned": attempt.height, "answered": answered, "not_sent": unsent}
     facts["reasons"] = dict(zip(reasons["reason"], reasons["len"], strict=True))
+    facts |= {"share_of_attempt": round(answered / max(1, attempt.height), 4), "share_of_batch": round(in_all, 4)}
     verdict = _one_number(
         "answered_share",
         "answered_share",
-        answered / max(1, attempt.height),
+        max(answered / max(1, attempt.height), in_all),
         evidence.model.gates.answered_share,
         facts,
     )
@@ -243,17 +250,19 @@ def every_sample_has_one_decision(evidence: Evidence) -> Verdict:
 
 
 def acceptance_share(evidence: Evidence) -> Verdict:
-    """Enough of the latest attempt's samples passed every rule; surplus ones passed too."""
+    """Enough samples passed every rule, of the latest attempt or of all that count; surplus ones passed too."""
     ids = evidence.samples.filter(pl.col("attempt") == evidence.latest_attempt).select("sample_id")
+    whole = evidence.samples.filter(pl.col("attempt") >= evidence.batch["current_from"]).select("sample_id")
     judgements = evidence.decisions.join(ids, on="sample_id", how="semi")
-    good = judgements.filter(
-        (pl.col("decision") == Decision.ACCEPTED) | (pl.col("reason") == RejectReason.SURPLUS)
-    ).height
+    is_good = (pl.col("decision") == Decision.ACCEPTED) | (pl.col("reason") == RejectReason.SURPLUS)
+    good = judgements.filter(is_good).height
+    of_batch = evidence.decisions.join(whole, on="sample_id", how="semi").filter(is_good).height / max(1, whole.height)
+    share = good / max(1, ids.height)
     reasons = judgements.drop_nulls("reason").group_by("reason").len().sort("reason")
     facts = {"samples": ids.height, "good": good, "reasons": dict(zip(reasons["reason"], reasons["len"], strict=True))}
-    return _one_number(
-        "acceptance_share", "acceptance_share", good / max(1, ids.height), evidence.model.gates.acceptance_share, facts
-    )
+    facts |= {"share_of_attempt": round(share, 4), "share_of_batch": round(of_batch, 4)}
+    rule = evidence.model.gates.acceptance_share
+    return _one_number("acceptance_share", "acceptance_share", max(share, of_batch), rule, facts)
 
 
 def promise_is_kept(evidence: Evidence) -> Verdict:
@@ -327,15 +336,17 @@ def no_pii(evidence: Evidence) -> Verdict:
 
 
 def no_contamination(evidence: Evidence) -> Verdict:
-    """No accepted text resembles a row of the test or validation sets."""
+    """No accepted text resembles a row of the test or validation sets; sets that were there before may not be gone."""
     limit = contamination_at_most(evidence.model)
     accepted = _accepted_texts(evidence)
     found = contamination(accepted["text"].fill_null("").to_list(), list(evidence.protected))
     frame = accepted.select("sample_id").with_columns(found["value"].alias("resemblance"))
     schema = pa.DataFrameSchema({"resemblance": pa.Column(pl.Float64, pa.Check.le(limit))})
-    facts = {"compared_with": len(evidence.protected), "resemblance_at_most": limit}
+    facts = {"compared_with": len(evidence.protected), "compared_before": evidence.protected_before}
+    facts |= {"protected_sha256": protected_sha256(evidence.protected), "resemblance_at_most": limit}
     verdict = judged("no_contamination", frame, schema, id_column="sample_id", facts=facts)
-    return replace(verdict, value=frame["resemblance"].max(), most=limit)
+    is_gone = evidence.protected_before > 0 and not evidence.protected
+    return replace(verdict, passed=verdict.passed and not is_gone, value=frame["resemblance"].max(), most=limit)
 
 
 def no_duplicates(evidence: Evidence) -> Verdict:
@@ -363,6 +374,11 @@ def splits_are_apart(evidence: Evidence) -> Verdict:
     return judged(
         "splits_are_apart", grouped.sort("sample_id"), schema, id_column="sample_id", facts={"groups": grouped.height}
     )
+
+
+def protected_sha256(protected: Sequence[str]) -> str:
+    """Return one hash of the texts that samples are compared with."""
+    return digest(list(protected))
 
 
 def contamination_at_most(model: RecipeModel) -> float:

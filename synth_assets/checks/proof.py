@@ -1,6 +1,6 @@
 """What is read of the catalog, proven: the audit chain decides, and rows that say otherwise are an integrity error."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,21 @@ def proven(lake: Lake, table: str, **equals: Any) -> pl.DataFrame:
     rows = lake.read(table, **equals)
     prove_rows(lake.chain(equals["dataset"]), table, rows, equals)
     return rows
+
+
+def proven_rows(lake: Lake, table: str, dataset: str, **equals: Any) -> pl.DataFrame:
+    """Return the rows of a table that equal some values (a list means any of), each batch they are in proven whole.
+
+    Raises:
+        IntegrityError: a row of such a batch was added, changed or removed behind the gates' back.
+    """
+    found = lake.read(table, dataset=dataset, **equals)
+    parts = [proven(lake, table, dataset=dataset, batch=batch) for batch in found["batch"].unique().sort()]
+    wanted = [
+        pl.col(name).is_in(value) if isinstance(value, list) else pl.col(name).eq_missing(pl.lit(value))
+        for name, value in equals.items()
+    ]
+    return pl.concat([found.clear(), *(part.filter(*wanted) for part in parts)])
 
 
 @settling
@@ -161,6 +176,12 @@ def verdicts_of(lake: Lake, dataset: str, commit_key: str) -> pl.DataFrame:
     rows = lake.read("verdicts", dataset=dataset, commit_key=commit_key)
     prove_rows(lake.chain(dataset), "verdicts", rows, {"commit_key": commit_key})
     return rows
+
+
+def verdicts_of_all(lake: Lake, dataset: str, commit_keys: Iterable[str]) -> pl.DataFrame:
+    """Return the verdicts of several stage commits, proven: rows of `verdicts`."""
+    parts = [verdicts_of(lake, dataset, key) for key in commit_keys]
+    return pl.concat([TABLES["verdicts"].frame([]), *parts])
 
 
 def standing_of(lake: Lake, dataset: str, batch: str) -> Standing:

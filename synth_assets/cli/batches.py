@@ -11,7 +11,7 @@ from resources.claims import Claims
 from synth_assets.assets.partitions import batch_job, batches_of, current_batch
 from synth_assets.checks.calendar import gap_before, refuse_moved, said_of
 from synth_assets.checks.promises import short
-from synth_assets.checks.proof import standing_of
+from synth_assets.checks.proof import proven, proven_state, standing_of
 from synth_assets.cli.execution import run_job
 from synth_assets.cli.output import as_json, counted, note, print_json, print_table, say
 from synth_assets.cli.preview import show_preview
@@ -310,13 +310,12 @@ def accept_short(*, dataset: str, batch: str, reason: str) -> None:
     """Accept a batch of DATASET that is out of attempts with fewer samples than it promised."""
     project = Project()
     recipe = project.recipe(dataset)
-    found = project.lake.read("batches", dataset=dataset, batch=batch)
-    if found.is_empty():
+    row = proven_state(project.lake, "batches", dataset=dataset, batch=batch)
+    if row is None:
         raise UsageError(
             f"{dataset} has no batch '{batch}'", where="the command line", fix=f"`synth status {dataset}` lists them"
         )
     _refuse_what_cannot_be_lifted(project, dataset, batch)
-    row = found.row(0, named=True)
     if row["open_attempt"] is not None or row["attempts"] < recipe.model.batch.max_attempts:
         raise RefusedError(
             f"{dataset} {batch} may still try: {row['attempts']} of {recipe.model.batch.max_attempts} attempts used",
@@ -327,7 +326,9 @@ def accept_short(*, dataset: str, batch: str, reason: str) -> None:
     claim = claims.hold(recipe.model, batch)
     try:
         here = {"dataset": dataset, "batch": batch}
-        delivered = accepted_by_label(project.lake.read("samples", **here), project.lake.read("decisions", **here))
+        delivered = accepted_by_label(
+            proven(project.lake, "samples", **here), proven(project.lake, "decisions", **here)
+        )
         project.lake.commit(
             Commit(
                 dataset=dataset,

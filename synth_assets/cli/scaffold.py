@@ -12,10 +12,8 @@ from rich.text import Text
 from synth_assets.cli.output import as_json, console, counted, print_json, say, visible
 from synth_assets.cli.project import Project
 from synth_assets.cli.starter import starter_files
+from synth_assets.domain.references import NAME
 from synth_assets.errors import BY_EXIT_CODE, RefusedError, UsageError
-
-NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-"""What a dataset may be called: its name is also a Dagster and a SQL name."""
 
 
 @click.command()
@@ -27,7 +25,7 @@ def init(*, name: str) -> None:
 
     if name in RESERVED:
         raise UsageError(f"{name!r} is a reserved name", where="the command line", fix="choose another name")
-    if not NAME.fullmatch(name):
+    if not re.fullmatch(NAME, name):
         raise UsageError(
             f"{name[:80]!r} is no name for a dataset",
             where="the command line",

@@ -68,7 +68,7 @@ rules:             # a sample that leaves a range is rejected
   nearest_neighbour: {{max: 0.95, because: "Above this cosine two messages are paraphrases."}}
 
 gates:             # a batch that leaves a range is red
-  answered_share: {{min: 0.8, because: "Less means that the provider or a prompt is broken."}}
+  answered_share: {{min: 0.5, because: "The embedded model leaves every fifth line unusable; half means a fault."}}
   acceptance_share: {{min: 0.3, because: "Less means that the prompts need work, not more attempts."}}
   label_deviation: {{max: 0.1, because: "The labels are planned half and half."}}
   drift: {{max: 0.5, because: "Batches of twenty differ a good deal by chance alone."}}

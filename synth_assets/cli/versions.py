@@ -16,7 +16,7 @@ from synth_assets.domain.standing import latest
 from synth_assets.errors import IntegrityError, StoppedError, SynthError, UsageError
 from synth_assets.recipe import Recipe
 from synth_assets.reports.releases import version_number
-from synth_assets.stages.pending import head_of, pending
+from synth_assets.stages.pending import pending
 from synth_assets.vocabulary import Stage
 
 CONTRADICTIONS = frozenset({"digest", "manifest", "counts", "content", "verdicts_proven"})
@@ -94,9 +94,7 @@ def _run_version(
     instance.add_dynamic_partitions(versions_name(dataset), [f"v{number}"])
     said = {f"{dataset}__{Stage.DATASET_VERSION}": {"config": config}}
     ran = run_job(project, instance, version_job(dataset), recipe=recipe, partition=f"v{number}", config=said)
-    if ran.error is not None:
-        if head_of(project.lake, dataset) < number:
-            instance.delete_dynamic_partition(versions_name(dataset), f"v{number}")
+    if ran.error is not None:  # the key stays: it is the next version's, and another process may be cutting that
         raise ran.error
     if not ran.success:
         raise red_gates(dataset, f"v{number}", ran.failed_checks)

@@ -160,12 +160,15 @@ def _completed(entries: Sequence[Entry], ledger: Sequence[Recorded]) -> set[int]
 
 def _against_the_line(entry: Entry, record: Recorded, line: str) -> Iterator[Finding]:
     seq = entry["seq"]
+    is_bound = _details(entry).get("form", FIRST) != FIRST
     promised = record.told.get("rows_sha256") if record.is_recovered else _details(entry).get("ledger_sha256", NO_ROWS)
     if record.rows_sha256 != promised:
         yield Finding(seq, f"the rows that entry {seq} carries in the ledger were changed", line, RESTORE)
     elif record.line != entry_line(entry, record.rows_sha256, is_recovered=record.is_recovered):
         yield Finding(seq, f"entry {seq} says one thing in the catalog, another in the ledger", line, RESTORE)
-    elif record.intent != (intent_line(entry) if _details(entry).get("form", FIRST) != FIRST else b""):
+    elif is_bound and record.is_recovered:
+        yield Finding(seq, f"entry {seq} is said to have been recovered, which none of its form can be", line, RESTORE)
+    elif record.intent != (intent_line(entry) if is_bound else b""):
         yield Finding(seq, f"the ledger does not hold the intent of entry {seq}", line, RESTORE)
 
 
@@ -244,7 +247,12 @@ def _misplaced(chain: Chain, tables: Mapping[str, pl.DataFrame]) -> Iterator[Fin
 
 
 def _misnamed(chain: Chain, objects: pl.DataFrame) -> Iterator[Finding]:
-    stored = {(kind, batch, sha + suffix) for kind, batch, sha, suffix in objects.select(OF_AN_OBJECT).iter_rows()}
+    rows = [(kind, batch, sha + suffix) for kind, batch, sha, suffix in objects.select(OF_AN_OBJECT).iter_rows()]
+    stored = set(rows)
+    if len(rows) != len(stored):
+        twice = next(row for row in rows if rows.count(row) > 1)
+        yield Finding(chain.payload.get(twice), "objects holds a file twice", f"objects, {twice[2]}", RESTORE)
+        return
     for kind, batch, name in sorted(stored ^ set(chain.payload), key=str):
         does = "holds a file that no entry names" if (kind, batch, name) in stored else "no longer names a payload file"
         yield Finding(chain.payload.get((kind, batch, name)), f"objects {does}: {kind}", f"objects, {name}", RESTORE)

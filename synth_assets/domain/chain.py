@@ -132,8 +132,8 @@ class Chain:
         """
         for row in entries:
             self._follow(row)
-            self._keep_signed(row, sign)
             entry = _read(row)
+            self._keep_signed(entry, row.get("hmac"), sign)
             self._keep_form(entry)
             self.entries.append(entry)
             self.keys[entry.key] = entry
@@ -169,14 +169,17 @@ class Chain:
         if row["previous_sha256"] != self.head:
             raise self._broken(f"entry {expected} does not follow entry {expected - 1}")
 
-    def _keep_signed(self, row: Mapping[str, Any], sign: Callable[[str], str] | None) -> None:
-        signature = row.get("hmac")
+    def _keep_signed(self, entry: Entry, signature: str | None, sign: Callable[[str], str] | None) -> None:
         if signature is None and self.signed_from is not None:
-            raise self._broken(f"entry {row['seq']} is not signed, as every entry since {self.signed_from} is")
-        if signature is not None and sign is not None and not compare_digest(sign(row["entry_sha256"]), signature):
-            raise self._broken(f"entry {row['seq']} was not signed with the key that is set here")
-        if signature is not None and self.signed_from is None:
-            self.signed_from = row["seq"]
+            raise self._broken(f"entry {entry.seq} is not signed, as every entry since {self.signed_from} is")
+        # The hash covers that there was a signature, so that taking it away is a change of the entry.
+        if (entry.details.get("signed") is True) != (signature is not None):
+            raise self._broken(f"entry {entry.seq} lost its signature, or was given one")
+        if signature is None:
+            return
+        if sign is not None and not compare_digest(sign(entry.sha256).encode(), signature.encode()):
+            raise self._broken(f"entry {entry.seq} was not signed with the key that is set here")
+        self.signed_from = self.signed_from or entry.seq
 
     def _keep_form(self, entry: Entry) -> None:
         if entry.form > FIRST:

@@ -12,6 +12,7 @@ from resources.journal import Journal
 from synth_assets.domain.breaker import USELESS
 from synth_assets.domain.ports import Answer
 from synth_assets.domain.transactions import Lake
+from synth_assets.stages.journaled import prove_journal
 
 SHOWN = 5
 
@@ -61,6 +62,7 @@ def _of_batch(lake: Lake, home: Path, ended: pl.DataFrame) -> list[Unusable]:
     steps = lake.read("steps", **here).sort("position").group_by("request_id", maintain_order=True).last()
     last = dict(steps.select("request_id", "call_id").iter_rows())
     calls = {row["request_id"]: last.get(row["request_id"], row["call_id"]) for row in requests.iter_rows(named=True)}
+    prove_journal(lake, dataset, batch)
     journal = Journal.open(home, dataset, batch, set(calls.values()))
     found = []
     for row in requests.iter_rows(named=True):

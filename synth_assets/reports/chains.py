@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from synth_assets.checks.proof import proven
+from synth_assets.checks.proof import proven, proven_rows
 from synth_assets.domain.planning import PROMPTS_SCHEMA
 from synth_assets.domain.transactions import Lake
 from synth_assets.domain.versioning import members_of
@@ -28,17 +28,18 @@ def seeds(lake: Lake, request: Mapping[str, Any] | None) -> list[Node]:
     return [node("seed", row["seed_id"], chosen(row, ("seed_table", "position"))) for row in rows.iter_rows(named=True)]
 
 
-def assessments(lake: Lake, dataset: str, sample: str) -> list[Node]:
+def assessments(lake: Lake, sample: str, *, dataset: str, batch: str) -> list[Node]:
     """Return what was measured of a sample."""
     facts = ("value", "neighbour_id", "source_type", "source_id", "assessed_at")
-    rows = lake.read("assessments", dataset=dataset, sample_id=sample).sort("name")
+    rows = proven(lake, "assessments", dataset=dataset, batch=batch).filter(sample_id=sample).sort("name")
     return [node("assessment", row["name"], chosen(row, facts)) for row in rows.iter_rows(named=True)]
 
 
 def memberships(lake: Lake, dataset: str, sample: str) -> list[Node]:
     """Return the intervals of a sample, each with its versions and the model runs that consumed the sample there."""
     uses = Uses.read(lake, dataset)
-    consumed = dict.fromkeys(lake.read("model_run_samples", dataset=dataset, sample_id=sample)["model_run_id"], 1)
+    eaten = proven(lake, "model_run_samples", dataset=dataset).filter(sample_id=sample)
+    consumed = dict.fromkeys(eaten["model_run_id"], 1)
     nodes = []
     intervals = proven(lake, "version_members", dataset=dataset).filter(sample_id=sample).sort("added_in")
     for row in intervals.iter_rows(named=True):
@@ -51,7 +52,7 @@ def memberships(lake: Lake, dataset: str, sample: str) -> list[Node]:
 
 def batches(lake: Lake, dataset: str, samples: list[str]) -> list[Node]:
     """Return the batches of some samples, each with the runs that judged it and the samples up to their templates."""
-    rows = lake.read("samples", dataset=dataset, sample_id=samples).sort("batch", "attempt", "ordinal", "position")
+    rows = proven_rows(lake, "samples", dataset, sample_id=samples).sort("batch", "attempt", "ordinal", "position")
     origins = Origins.read(lake, dataset, rows["request_id"])
     nodes = []
     for (batch,), part in rows.partition_by("batch", as_dict=True, maintain_order=True).items():
@@ -76,20 +77,21 @@ def _prompts(origins: Origins, requests: pl.Series) -> dict[str, int]:
 def requests_with(lake: Lake, template: Mapping[str, Any]) -> pl.DataFrame:
     """Return the requests a template version had a part in: as their prompt, or as a later step."""
     here = {name: template[name] for name in ("dataset", "prompt_name", "prompt_version")}
-    begun = lake.read("requests", **here)
-    later = lake.read("steps", **here).filter(pl.col("kind") != CallKind.PROMPT)["request_id"].unique().to_list()
-    joined = lake.read("requests", dataset=template["dataset"], request_id=later)
+    begun = proven_rows(lake, "requests", **here)
+    steps = proven_rows(lake, "steps", **here)
+    later = steps.filter(pl.col("kind") != CallKind.PROMPT)["request_id"].unique().to_list()
+    joined = proven_rows(lake, "requests", template["dataset"], request_id=later)
     return pl.concat([begun, joined]).unique("request_id", keep="first", maintain_order=True)
 
 
 def made_from(lake: Lake, dataset: str, requests: pl.DataFrame) -> list[Node]:
     """Return what came of some requests: versions and model runs first, then every request down to its sample."""
     here = {"dataset": dataset, "request_id": requests["request_id"].to_list()}
-    generations = {row["request_id"]: row for row in lake.read("generations", **here).iter_rows(named=True)}
-    samples = lake.read("samples", **here).sort("position")
+    generations = {row["request_id"]: row for row in proven_rows(lake, "generations", **here).iter_rows(named=True)}
+    samples = proven_rows(lake, "samples", **here).sort("position")
     ids = samples["sample_id"].to_list()
     decisions = {
-        row["sample_id"]: row for row in lake.read("decisions", dataset=dataset, sample_id=ids).iter_rows(named=True)
+        row["sample_id"]: row for row in proven_rows(lake, "decisions", dataset, sample_id=ids).iter_rows(named=True)
     }
     of_request: dict[str, list[Node]] = {}
     for row in samples.iter_rows(named=True):
@@ -117,7 +119,8 @@ def _consumers(lake: Lake, dataset: str, samples: list[str]) -> list[Node]:
     """Return the versions that hold some of the samples, with their count, and the model runs that consumed some."""
     uses = Uses.read(lake, dataset)
     intervals = proven(lake, "version_members", dataset=dataset).filter(pl.col("sample_id").is_in(samples))
-    eaten = lake.read("model_run_samples", dataset=dataset, sample_id=samples).group_by("model_run_id").len()
+    eaten = proven(lake, "model_run_samples", dataset=dataset).filter(pl.col("sample_id").is_in(samples))
+    eaten = eaten.group_by("model_run_id").len()
     consumed = dict(zip(eaten["model_run_id"], eaten["len"], strict=True))
     counts = {number: members_of(intervals, number).height for number in uses.versions}
     return [

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from synth_assets.checks.proof import stage_commits
+from synth_assets.checks.proof import proven, proven_state, proven_states, stage_commits, verdicts_of_all
 from synth_assets.domain.drafting import MAY_HAVE_COST
 from synth_assets.domain.history import revisions
 from synth_assets.domain.standing import accepted_by_label, latest, standing
@@ -41,15 +41,16 @@ def funnel(lake: Lake, dataset: str, batch: str) -> Facts:
     Raises:
         UsageError: there is no such batch.
     """
-    found = lake.read("batches", dataset=dataset, batch=batch)
-    if found.is_empty():
+    found = proven_state(lake, "batches", dataset=dataset, batch=batch)
+    if found is None:
         raise UsageError(
             f"{dataset!r} has no batch {batch!r}", where="the command line", fix=f"`synth status {dataset}` lists them"
         )
-    rows = {name: lake.read(name, dataset=dataset, batch=batch) for name in COUNTED}
-    rows["stage_commits"] = stage_commits(lake, dataset, batch)
-    rows["verdicts"] = lake.read("verdicts", dataset=dataset, partition=batch)
-    return _funnel(found.row(0, named=True), rows)
+    rows = {name: proven(lake, name, dataset=dataset, batch=batch) for name in COUNTED}
+    commits = stage_commits(lake, dataset, batch)
+    rows["stage_commits"] = commits
+    rows["verdicts"] = verdicts_of_all(lake, dataset, commits["commit_key"])
+    return _funnel(found, rows)
 
 
 def status(lake: Lake, dataset: str) -> Facts:
@@ -58,7 +59,7 @@ def status(lake: Lake, dataset: str) -> Facts:
     A dataset the lake does not know yet has no batches and no version.
     """
     next_up = pending(lake, dataset)
-    aliases = lake.read("dataset_aliases", dataset=dataset).sort("alias")
+    aliases = proven_states(lake, "dataset_aliases", dataset)
     return {
         "dataset": dataset,
         "head_version": next_up.head,
@@ -81,10 +82,10 @@ def _all_funnels(lake: Lake, dataset: str) -> list[Facts]:
 
     A claim writes a batch's row before anything is planned: a preview, or a run that was refused, leaves it at that.
     """
-    batches = lake.read("batches", dataset=dataset).filter(pl.col("attempts") > 0).sort("batch")
-    parts = {name: _by(lake.read(name, dataset=dataset), "batch") for name in COUNTED}
+    batches = proven_states(lake, "batches", dataset).filter(pl.col("attempts") > 0).sort("batch")
+    parts = {name: _by(proven(lake, name, dataset=dataset), "batch") for name in COUNTED}
     parts["stage_commits"] = _by(stage_commits(lake, dataset), "partition")
-    parts["verdicts"] = _by(lake.read("verdicts", dataset=dataset), "partition")
+    parts["verdicts"] = _by(proven(lake, "verdicts", dataset=dataset), "partition")
     return [
         _funnel(row, {name: part.get(row["batch"], TABLES[name].frame([])) for name, part in parts.items()})
         for row in batches.iter_rows(named=True)

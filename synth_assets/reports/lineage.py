@@ -37,8 +37,10 @@ def of_sample(lake: Lake, given: str) -> Lineage:
     """
     row = _found(lake, "samples", "sample_id", given, kind="sample")
     sample, dataset = row["sample_id"], row["dataset"]
+    here = {"dataset": dataset, "batch": row["batch"]}
+    row = proven(lake, "samples", **here).row(by_predicate=pl.col("sample_id") == sample, named=True)
     origins = Origins.read(lake, dataset, [row["request_id"]])
-    decisions = lake.read("decisions", dataset=dataset, sample_id=sample)
+    decisions = proven(lake, "decisions", **here).filter(sample_id=sample)
     judged = [
         node(
             "decision",
@@ -52,7 +54,7 @@ def of_sample(lake: Lake, given: str) -> Lineage:
     return {
         "subject": node("sample", sample, {"dataset": dataset, **chosen(row, SAMPLE)}),
         "up": origins.of(row["request_id"], seeds(lake, origins.requests.get(row["request_id"]))),
-        "down": [*assessments(lake, dataset, sample), *judged, *memberships(lake, dataset, sample)],
+        "down": [*assessments(lake, sample, **here), *judged, *memberships(lake, dataset, sample)],
     }
 
 
@@ -69,9 +71,9 @@ def of_prompt(lake: Lake, dataset: str, name: str, version: str | None) -> Linea
         UsageError: no such template was ever registered.
     """
     wanted = {"dataset": dataset, "prompt_name": name} | ({"prompt_version": version} if version else {})
-    registered = lake.read("prompt_templates", **wanted).sort("registered_at", "prompt_version")
+    known = proven(lake, "prompt_templates", dataset=dataset).sort("prompt_name", "prompt_version")
+    registered = known.filter(**wanted).sort("registered_at", "prompt_version")
     if registered.is_empty():
-        known = lake.read("prompt_templates", dataset=dataset).sort("prompt_name", "prompt_version")
         names = (
             ", ".join(f"{row['prompt_name']}@{row['prompt_version']}" for row in known.iter_rows(named=True)) or "none"
         )

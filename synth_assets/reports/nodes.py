@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from synth_assets.checks.proof import stage_commits
+from synth_assets.checks.proof import proven, proven_rows, proven_states, stage_commits, verdicts_of_all
 from synth_assets.domain.standing import latest
 from synth_assets.domain.transactions import Lake
 from synth_assets.reports.releases import accuracies
@@ -67,14 +67,16 @@ class Origins:
     @classmethod
     def read(cls, lake: Lake, dataset: str, requests: Iterable[str]) -> "Origins":
         """Read what stands behind some requests of a dataset."""
-        here = {"dataset": dataset, "request_id": sorted(set(requests))}
-        templates = lake.read("prompt_templates", dataset=dataset).iter_rows(named=True)
+        here: dict[str, Any] = {"dataset": dataset, "request_id": sorted(set(requests))}
+        templates = proven(lake, "prompt_templates", dataset=dataset).iter_rows(named=True)
         steps: dict[str, list[Row]] = {}
-        for row in lake.read("steps", **here).sort("request_id", "position").iter_rows(named=True):
+        for row in proven_rows(lake, "steps", **here).sort("request_id", "position").iter_rows(named=True):
             steps.setdefault(row["request_id"], []).append(row)
         return cls(
-            requests={row["request_id"]: row for row in lake.read("requests", **here).iter_rows(named=True)},
-            generations={row["request_id"]: row for row in lake.read("generations", **here).iter_rows(named=True)},
+            requests={row["request_id"]: row for row in proven_rows(lake, "requests", **here).iter_rows(named=True)},
+            generations={
+                row["request_id"]: row for row in proven_rows(lake, "generations", **here).iter_rows(named=True)
+            },
             steps=steps,
             templates={(row["prompt_name"], row["prompt_version"]): row for row in templates},
         )
@@ -120,7 +122,7 @@ def stage_nodes(lake: Lake, dataset: str, partition: str, **equals: str) -> list
     """
     here = stage_commits(lake, dataset, partition)
     commits = latest(here.filter(**equals) if equals else here)
-    verdicts = lake.read("verdicts", dataset=dataset, partition=partition)
+    verdicts = verdicts_of_all(lake, dataset, [row["commit_key"] for row in commits.values()])
     nodes = []
     for row in sorted(commits.values(), key=lambda each: each["commit_seq"]):
         judged = verdicts.filter(pl.col("commit_key") == row["commit_key"])
@@ -159,10 +161,10 @@ class Uses:
     def read(cls, lake: Lake, dataset: str) -> "Uses":
         """Read the versions, aliases and model runs of a dataset."""
         aliases: dict[int, list[str]] = {}
-        for row in lake.read("dataset_aliases", dataset=dataset).sort("alias").iter_rows(named=True):
+        for row in proven_states(lake, "dataset_aliases", dataset).iter_rows(named=True):
             aliases.setdefault(row["version"], []).append(row["alias"])
-        versions = lake.read("dataset_versions", dataset=dataset).sort("version")
-        runs = lake.read("model_runs", dataset=dataset).sort("trained_at", "model_run_id")
+        versions = proven_states(lake, "dataset_versions", dataset)
+        runs = proven(lake, "model_runs", dataset=dataset).sort("trained_at", "model_run_id")
         return cls(
             dataset=dataset,
             versions={row["version"]: row for row in versions.iter_rows(named=True)},

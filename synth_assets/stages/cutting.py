@@ -8,7 +8,6 @@ import polars as pl
 
 from synth_assets.canonical import sha256
 from synth_assets.checks.evidence import fields_of, read_evidence
-from synth_assets.checks.gates import would_fail
 from synth_assets.checks.proof import proven, verdicts_of
 from synth_assets.checks.release_gates import Release, judge_release
 from synth_assets.domain.chain import RESTORE, Entry
@@ -17,7 +16,8 @@ from synth_assets.domain.release import Contents, release_files
 from synth_assets.domain.transactions import Change, Lake, Swap
 from synth_assets.domain.usage import Usage
 from synth_assets.domain.versioning import advanced, members_of, number_of
-from synth_assets.errors import IntegrityError, RefusedError, StoppedError
+from synth_assets.errors import IntegrityError, RefusedError
+from synth_assets.stages.admission import as_judged, range_of
 from synth_assets.stages.folders import place, stage_folder, sweep
 from synth_assets.stages.pending import Pending, pending
 from synth_assets.stages.proof import ProvenRelease, proven_release, read_folder
@@ -74,7 +74,7 @@ def cut_version(work: Work, releases: Path, number: int, said: Said) -> Finished
     parent = proven_release(lake, releases, dataset, number - 1) if number > 1 else None
     _prove_members(lake, dataset, parent)
     _prove_batches(work, parent, said.protected)
-    judged = _as_judged(work, next_up, said)
+    judged = as_judged(work, next_up, said.protected, may_enter=said.as_judged)
     contents = _contents(work, next_up, parent, number, judged)
     files = release_files(contents)
     sweep(
@@ -178,44 +178,6 @@ def _prove_batches(work: Work, parent: ProvenRelease | None, protected: tuple[st
                 verdicts_of(work.lake, work.recipe.dataset, entry.key)
 
 
-def _as_judged(work: Work, next_up: Pending, said: Said) -> list[dict[str, Any]]:
-    """Return what today's thresholds would not admit of the batches that enter and nobody has recorded yet.
-
-    Raises:
-        StoppedError: there is something, and the person has not said that it may enter.
-    """
-    dataset, model = work.recipe.dataset, work.recipe.model
-    chain = work.lake.chain(dataset)
-    known = [
-        (each["batch"], each["gate"], each["now"])
-        for released in chain.releases.values()
-        for each in released.details.get("as_judged", ())
-    ]
-    found = []
-    for batch in next_up.fresh:
-        is_ingested = chain.state.get("batches", {}).get((dataset, batch), {}).get("promised") == 0
-        for entry in next_up.green[batch].values():
-            judged = would_fail(verdicts_of(work.lake, dataset, entry.key), model, is_ingested=is_ingested)
-            found += [{"batch": batch, **each} for each in judged if (batch, each["gate"], each["now"]) not in known]
-    if found and not said.as_judged:
-        first, more = found[0], f" ({len(found) - 1} more like it)" if len(found) > 1 else ""
-        raise StoppedError(
-            f"{first['batch']} has {first['gate']} {first['value']:.4g}, which passed {_range(first['then'])} "
-            f"and would not pass {_range(first['now'])}, as the recipe says today{more}",
-            where=f"{dataset}, batch {first['batch']}, {first['stage']}.{first['gate']}",
-            fix=f"`synth run {dataset} --batch {first['batch']}` judges it anew; "
-            f"`synth release {dataset} --as-judged --reason TEXT` lets it enter by the rules of its time",
-        )
-    return found
-
-
-def _range(bounds: list[float | None]) -> str:
-    low, high = bounds
-    if low is None:
-        return f"at most {high:g}" if high is not None else "any value"
-    return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
-
-
 def _stages(next_up: Pending) -> pl.DataFrame:
     rows = [
         {"id": f"{batch}:{stage}", "passed": first_held(entries) is None and stage in entries}
@@ -247,7 +209,7 @@ def _contents(
             figures[batch] = before["batches"][batch]
             told = [row for row in before["verdicts"] if row["batch"] == batch]
         verdicts += told
-    new = {each["batch"]: f"{each['gate']} {each['value']:.4g}, where today {_range(each['now'])}" for each in judged}
+    new = {each["batch"]: f"{each['gate']} {each['value']:.4g}, where today {range_of(each['now'])}" for each in judged}
     contents = Contents(
         model=work.recipe.model,
         version=number,

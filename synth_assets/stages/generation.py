@@ -22,6 +22,7 @@ from synth_assets.domain.transactions import Change, Commit, Payload, Swap
 from synth_assets.errors import RefusedError, StoppedError, SynthError
 from synth_assets.stages.asking import Asked, Questions, ask, money_left, planned_templates
 from synth_assets.stages.breaking import asked_with, breaker_of, still_broken, stop_of
+from synth_assets.stages.journaled import prove_journal
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import Asking, next_attempt
 from synth_assets.stages.refusals import missing_price, other_model
@@ -213,6 +214,7 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
     batch = evidence.batch
     if batch["open_attempt"] is None:
         return finish_generated(work, evidence, read=read)
+    prove_journal(work.lake, work.recipe.dataset, work.batch)
     if batch["asked_with"] is None:  # the attempt was opened before this was recorded
         evidence = replace(evidence, batch={**batch, "asked_with": asked_with(work.recipe, generator.routing)})
     if batch["tripped_attempt"] is not None:

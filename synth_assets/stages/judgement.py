@@ -250,6 +250,7 @@ def make_ready(work: Work, protected: LabelledTexts) -> Finished:
                 "digest": digest(sorted(examples["content_sha256"])),
             },
             changes=[Change("training_examples", examples, work.here)],
+            audit={"protected": len(evidence.protected)},
             keep=partial(kept_revision, work, evidence),
         ),
     )

@@ -10,6 +10,7 @@ from synth_assets.domain.ports import Call, NotRecordedError, Routing
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import StoppedError
 from synth_assets.recipe.loader import Recipe
+from synth_assets.stages.journaled import prove_journal
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import next_attempt
 
@@ -49,6 +50,7 @@ def rehearse(
         planned = plan_attempt(prospect.recipe, routing, batch=batch, attempt=prospect.number, wanted=wanted, past=past)
         requests, prompts = planned.requests, planned.prompts
     else:
+        prove_journal(lake, **here)
         requests = lake.read("requests", **here, attempt=opened[0])
         prompts = lake.payload("prompts", PROMPTS_SCHEMA, **here)
     with every_call_recorded(requests):
