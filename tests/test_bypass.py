@@ -5,6 +5,7 @@ fourth that is red. Every way takes a copy, does its harm with SQL or on files, 
 """
 
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -20,21 +21,24 @@ import polars as pl
 import pytest
 
 from resources.claims import Claims
+from resources.journal import _checksum
 from resources.lake import DuckLake, open_lake
 from synth_assets.api import load_dataset
 from synth_assets.canonical import sha256, stored_json
 from synth_assets.domain import ids
+from synth_assets.domain.drafting import TEXTS_SCHEMA
 from synth_assets.domain.ledger import entry_line, entry_sha256, intent_line, lines_sha256, sealed
 from synth_assets.domain.transactions import Commit
 from synth_assets.errors import SynthError
 from synth_assets.recipe import Recipe, load_recipe
-from synth_assets.reports import releases
+from synth_assets.reports import funnel, lineage, releases
 from synth_assets.reports.audit import verify
 from synth_assets.stages import judgement, models, versions
 from synth_assets.stages.work import Work
-from tests.command import DATASET, Home, tiny
+from tests.command import DATASET, Home, tiny, told
 from tests.fakes.chat_provider import ChatProvider
 from tests.fakes.embedder import HashedWords
+from tests.fakes.openai_server import Fault
 from tests.fakes.real_data import FakeRealData
 
 pytestmark = pytest.mark.slow
@@ -89,6 +93,15 @@ def load(scene: Scene) -> None:
         load_dataset(f"{DATASET}@latest", home=scene.path)
     finally:
         scene.lake = open_lake(scene.path, {})
+
+
+def followed(scene: Scene) -> None:
+    rows = scene.lake.read("samples", dataset=DATASET, batch=FRESH).sort("ordinal")
+    lineage.of_sample(scene.lake, rows["sample_id"][-1])
+
+
+def looked(scene: Scene) -> None:
+    funnel.status(scene.lake, DATASET)
 
 
 def listed(scene: Scene) -> None:
@@ -369,6 +382,16 @@ def falsified_statistics(scene: Scene) -> None:
     scene.lake = open_lake(scene.path, {})
 
 
+def without_a_time(scene: Scene) -> None:
+    """The catalog says which columns may be empty, and whoever writes it may say otherwise."""
+    scene.lake.close()
+    with sqlite3.connect(scene.path / "catalog.sqlite") as catalog:
+        catalog.execute("UPDATE ducklake_column SET nulls_allowed = 1 WHERE column_name = 'entered_at'")
+    catalog.close()
+    scene.lake = open_lake(scene.path, {})
+    scene.sql("UPDATE lake.audit_log SET entered_at = NULL WHERE seq = 3")
+
+
 def journal(scene: Scene) -> Path:
     return next(iter(sorted((scene.path / "journal" / DATASET / FRESH).glob("*.jsonl"))))
 
@@ -391,6 +414,20 @@ WAYS: dict[str, Way] = {
     ),
     "one flag of a red batch turned": (of("stage_commits", "passed = true", batch=RED), {ready: BROKEN, cut: BROKEN}),
     "the failing verdict turned": (of("verdicts", "passed = true", batch=RED), {ready: BROKEN, cut: BROKEN}),
+    "a verdict of another gate": (of("verdicts", "gate = 'another'"), {cut: BROKEN, looked: BROKEN}),
+    "an entry without its time": (
+        without_a_time,
+        {cut: BROKEN, load: BROKEN, looked: BROKEN, verified: BROKEN},
+    ),
+    "an entry of no time": (
+        sql("UPDATE lake.audit_log SET entered_at = 'infinity' WHERE seq = 3"),
+        {cut: BROKEN, load: BROKEN, looked: BROKEN, verified: BROKEN},
+    ),
+    "a version of no time": (
+        sql("UPDATE lake.dataset_versions SET released_at = TIMESTAMPTZ '290000-01-01 00:00:00+00'"),
+        {cut: BROKEN, load: BROKEN, verified: BROKEN},
+    ),
+    "payload named twice": (sql("INSERT INTO lake.objects SELECT * FROM lake.objects LIMIT 1"), {verified: BROKEN}),
     "the failing verdict deleted": (
         sql(f"DELETE FROM lake.verdicts WHERE partition = '{RED}' AND NOT passed"),
         {ready: BROKEN, cut: BROKEN},
@@ -413,7 +450,10 @@ WAYS: dict[str, Way] = {
         {curate: BROKEN, cut: BROKEN},
     ),
     # --- rows
-    "a label changed": (of("samples", "label = 'negative'"), {curate: BROKEN, cut: BROKEN}),
+    "a label changed": (
+        of("samples", "label = 'negative'"),
+        {curate: BROKEN, cut: BROKEN, followed: BROKEN, looked: BROKEN},
+    ),
     "a sample deleted": (
         sql(f"DELETE FROM lake.samples WHERE batch = '{FRESH}' AND ordinal = 1"),
         {curate: BROKEN, cut: BROKEN},
@@ -434,7 +474,7 @@ WAYS: dict[str, Way] = {
     ),
     "a rejected sample accepted": (
         of("decisions", "decision = 'accepted', reason = NULL", "AND decision = 'rejected'"),
-        {cut: BROKEN},
+        {cut: BROKEN, looked: BROKEN},
     ),
     "an example added": (
         sql(
@@ -456,7 +496,10 @@ WAYS: dict[str, Way] = {
         ),
         {curate: BROKEN, cut: BROKEN},
     ),
-    "another model said to have written": (of("requests", "model = 'better'"), {curate: BROKEN, cut: BROKEN}),
+    "another model said to have written": (
+        of("requests", "model = 'better'"),
+        {curate: BROKEN, cut: BROKEN, followed: BROKEN},
+    ),
     "other parameters": (of("requests", "generation_params = '{}'"), {cut: BROKEN}),
     "another cost": (of("generations", "cost_usd = 0.0"), {cut: BROKEN}),
     "another time": (of("generations", "generated_at = generated_at + INTERVAL 1 DAY"), {cut: BROKEN}),
@@ -497,6 +540,14 @@ WAYS: dict[str, Way] = {
     "a green commit in the catalog alone": (
         committed_in_the_catalog_alone,
         {ready: BROKEN, curate: BROKEN, cut: BROKEN, load: BROKEN, verified: BROKEN},
+    ),
+    "an entry nobody can read at the end of the ledger": (
+        ledger(lambda lines: [*lines, b'{"entry":garbage}\n']),
+        {curate: BROKEN, cut: BROKEN, load: BROKEN, verified: BROKEN},
+    ),
+    "all entries of the ledger said to be recovered": (
+        ledger(lambda lines: [line.replace(b'"is_recovered":false', b'"is_recovered":true') for line in lines]),
+        {verified: BROKEN},
     ),
     "lines of nobody at the end of the ledger": (
         ledger(lambda lines: [*lines, b'{"table":"decisions"}\n']),
@@ -545,7 +596,14 @@ WAYS: dict[str, Way] = {
     "a pipe among the files": (a_fifo, {load: BROKEN}),
     "a stray file": (lambda scene: (scene.v1 / "more.jsonl").write_text("{}"), {load: BROKEN}),
     "a released label changed in the catalog": (of("samples", "label = 'negative'", batch=FIRST), HARMLESS),
-    "released decisions changed in the catalog": (of("decisions", "decision = 'rejected'", batch=FIRST), HARMLESS),
+    "released decisions changed in the catalog": (
+        of("decisions", "decision = 'rejected'", batch=FIRST),
+        {
+            curate: BROKEN,
+            looked: BROKEN,
+            **HARMLESS,
+        },  # another batch is compared with what they accepted
+    ),
     "members taken out of the catalog": (
         sql("DELETE FROM lake.version_members WHERE sample_id = (SELECT min(sample_id) FROM lake.version_members)"),
         {cut: BROKEN, load: DONE, train: DONE, listed: BROKEN, verified: BROKEN},
@@ -645,13 +703,24 @@ def test_a_batch_judged_by_looser_thresholds_enters_only_when_a_person_says_so(s
     assert (entry.details["purpose"], code_of(verified, scene)) == ("it is good enough", DONE)
 
 
-def test_a_key_signs_every_entry_and_nobody_writes_without_it_any_more(scene: Scene) -> None:
+def test_a_key_signs_every_entry_and_nobody_writes_without_it_any_more(scene: Scene, tmp_path: Path) -> None:
     key = {"SYNTH_AUDIT_KEY": "not in any file"}
     scene.lake.close()
     scene.lake = open_lake(scene.path, key)
     assert code_of(curate, scene) == DONE
     assert code_of(verified, scene) == DONE
     scene.lake.close()
+
+    stripped = open_lake(Path(shutil.copytree(scene.path, tmp_path / "stripped")), key)
+    stripped._connection.execute("UPDATE lake.audit_log SET hmac = NULL")
+    file = stripped.ledger.file(DATASET)
+    file.write_bytes(re.sub(rb',"hmac":"[0-9a-f]{64}"', b"", file.read_bytes()))
+    with pytest.raises(SynthError, match="lost its signature"):
+        stripped.chain(DATASET)
+    stripped._connection.execute("UPDATE lake.audit_log SET hmac = 'ü'")
+    with pytest.raises(SynthError, match="was given one"):
+        stripped.chain(DATASET)
+    stripped.close()
 
     scene.lake = open_lake(scene.path, {})
     assert code_of(curate, scene) == REFUSED
@@ -682,3 +751,98 @@ def test_a_head_kept_outside_tells_an_older_copy_of_everything(scene: Scene, tmp
     scene.lake = open_lake(older, outside)
 
     assert {act: code_of(act, scene) for act in (curate, verified)} == {curate: BROKEN, verified: BROKEN}
+
+
+NEXT_DAY = "2026-11-05"
+
+
+@pytest.mark.parametrize("harm", ["an answer forged", "the segment deleted"])
+def test_bound_answers_of_an_open_attempt_are_believed_only_as_they_were_bound(
+    harm: str, finished: tuple[Path, Recipe], tmp_path: Path
+) -> None:
+    path, recipe = finished
+    with ChatProvider() as provider:
+        provider.faults = [Fault("unauthorized", at=set(range(8, 1000)))]
+        copy = Path(shutil.copytree(path, tmp_path / "home"))
+        home = Home(copy, provider.base_url, recipe.folder.parent, {"SYNTH_ACTOR": "ada"})
+        assert home.call("run", DATASET, "--batch", NEXT_DAY).code == STOPPED
+        provider.faults = []
+        asked = len(provider.requests)
+        [segment] = (copy / "journal" / DATASET / NEXT_DAY).glob("*.jsonl")
+        kept = segment.read_bytes()
+        if harm == "an answer forged":
+            lines = [line.partition(b" ")[2] for line in kept.splitlines()]
+            forged = [re.sub(rb'"text":"[^"]*"', b'"text":"Nobody wrote this."', line) for line in lines]
+            segment.write_bytes(b"".join(_checksum(line) + b" " + line + b"\n" for line in forged))
+        else:
+            segment.unlink()
+
+        said = home.call("run", DATASET, "--batch", NEXT_DAY)
+
+        assert (said.code, len(provider.requests)) == (BROKEN, asked), said.err
+        assert "the journal of tiny 2026-11-05" in said.err
+        segment.write_bytes(kept)
+        assert home.call("run", DATASET, "--batch", NEXT_DAY).code in (DONE, STOPPED), "restored, it goes on"
+        assert set(provider.paid_calls.values()) == {1}
+
+
+def test_test_sets_that_were_there_before_may_not_be_gone_when_a_batch_is_judged(scene: Scene) -> None:
+    """Otherwise rows of a test set could enter while nobody looks."""
+    judgement.curate(scene.work(FRESH))
+    gone = replace(FakeRealData().data.protected, rows=FakeRealData().data.protected.rows.clear())
+
+    finished = judgement.make_ready(scene.work(FRESH), gone)
+
+    assert [verdict.gate for verdict in finished.verdicts if not verdict.passed] == ["no_contamination"]
+
+
+def test_a_batch_is_compared_with_the_test_sets_of_the_day_it_enters(scene: Scene) -> None:
+    text = scene.lake.payload("texts", TEXTS_SCHEMA, dataset=DATASET, batch=FRESH)["text"][0]
+    texts = tuple(scene.lake.payload("texts", TEXTS_SCHEMA, dataset=DATASET, batch=FRESH)["text"])
+    assert text in texts
+
+    with pytest.raises(SynthError, match=f"{FRESH} has no_contamination 1") as stopped:
+        versions.release(scene.work("v2"), scene.releases, reason="", actor="ada", protected=texts, as_judged=False)
+
+    assert stopped.value.exit_code == STOPPED
+    finished = versions.release(
+        scene.work("v2"), scene.releases, reason="no test set any more", actor="ada", protected=texts, as_judged=True
+    )
+    assert finished.passed
+    assert (
+        "2026-11-03: no\\_contamination 1, where today at most 0.5"
+        in (scene.releases / DATASET / "v2" / "README.md").read_text()
+    )
+
+
+def test_whoever_may_only_read_reads_beside_somebody_who_commits(
+    finished: tuple[Path, Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The catalog is copied once and the ledger goes on: what was written since is no contradiction."""
+    path = Path(shutil.copytree(finished[0], tmp_path / "home"))
+    writing = open_lake(path, {})
+    monkeypatch.setattr("resources.lake.connection.is_writable", lambda home: False)
+    reading = DuckLake(path, None, {}, is_read_only=True)
+    before = reading.chain(DATASET).length
+    for number in range(3):
+        writing.commit(Commit(DATASET, f"beside {number}", "try", "", {}))
+
+    again = DuckLake(path, None, {}, is_read_only=True)
+    assert (reading.chain(DATASET).length, again.chain(DATASET).length) == (before, before + 3)
+    assert verify(again, DATASET, None).findings == []
+    writing.commit(Commit(DATASET, "once more", "try", "", {}))
+    assert funnel.status(reading, DATASET)["head_version"] == 1
+    for lake in (writing, reading, again):
+        lake.close()
+
+
+def test_two_releases_at_once_end_as_one_version(finished: tuple[Path, Recipe], tmp_path: Path) -> None:
+    path, recipe = finished
+    home = Home(Path(shutil.copytree(path, tmp_path / "home")), "", recipe.folder.parent, {"SYNTH_ACTOR": "ada"})
+    both = [home.start("release", DATASET) for _ in range(2)]
+    ended = [told(each) for each in both]
+
+    assert DONE in {each.code for each in ended} <= {DONE, REFUSED}, [each.err for each in ended]
+    said = home.call("audit", "verify", DATASET)
+    assert (said.code, home.call("release", DATASET).code) == (DONE, DONE), said.err
+    assert sorted(each.name for each in (home.path / "releases" / DATASET).iterdir()) == ["v1", "v2"]

@@ -80,6 +80,7 @@ def test_the_first_command_that_writes_binds_all_there_is_and_the_home_goes_on(t
         "UPDATE lake.stage_commits SET passed = NOT passed WHERE stage = 'scored'",
         "UPDATE lake.decisions SET decision = 'accepted' WHERE decision = 'rejected'",
         "DELETE FROM lake.samples WHERE ordinal = 0",
+        "UPDATE lake.samples SET label = CASE label WHEN 'negative' THEN 'positive' ELSE 'negative' END",
         "UPDATE lake.dataset_versions SET manifest_sha256 = 'x'",
     ],
 )

@@ -12,6 +12,7 @@ from resources.lake.head_file import HeadFile
 from resources.lake.ledger import NOTHING, End, Ledger
 from resources.lake.signing import KEY
 from synth_assets.domain.chain import MIGRATE, RESTORE, Chain
+from synth_assets.domain.drafting import TEXTS_SCHEMA
 from synth_assets.domain.ledger import CARRIED, lines_sha256, row_lines
 from synth_assets.domain.migration import bound, contradiction
 from synth_assets.domain.settling import settled
@@ -164,6 +165,7 @@ class Chains:
 def migration(
     chain: Chain,
     read: Callable[..., pl.DataFrame],
+    payload: Callable[..., pl.DataFrame],
     put: Callable[[bytes, str], StoredObject],
     journal: Iterable[tuple[str, str, int, str]],
 ) -> tuple[Commit, list[bytes]]:
@@ -172,6 +174,7 @@ def migration(
     Args:
         chain: of the dataset, unbound.
         read: the lake's `read`.
+        payload: the lake's `payload`.
         put: the lake's `put`.
         journal: batch, name, bytes and sha256 of every segment.
 
@@ -180,7 +183,7 @@ def migration(
     """
     names = [name for name, table in TABLES.items() if table.bound is not Bound.ITSELF] + ["objects"]
     tables = {name: read(name, dataset=chain.dataset) for name in names}
-    wrong = contradiction(chain, tables)
+    wrong = contradiction(chain, tables, payload("texts", TEXTS_SCHEMA, dataset=chain.dataset))
     if wrong is not None:
         raise IntegrityError(wrong, where=f"the catalog, dataset {chain.dataset}", fix=RESTORE)
     stored = put(orjson.dumps(bound(tables, journal), option=orjson.OPT_SORT_KEYS), ".json")

@@ -21,9 +21,6 @@ from synth_assets.tables import TABLES
 PANIC = "PanicException"
 """What a panic inside Polars is called; it is no `Exception`, and Python knows it by its name only."""
 
-FIRST = 1
-"""`FORMAT` of the columns that were there from the beginning."""
-
 EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999, in microseconds since 1970."""
 
@@ -82,14 +79,12 @@ def _damaged(lake: Path, tables: str) -> Iterator[Path]:
 def sound(table: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows of a table in which every value can be: the engine itself keeps neither of the two rules.
 
-    Columns that came later may be empty in rows that are older.
-
     Raises:
         IntegrityError: a value is missing where one must be, or a time lies outside any calendar.
     """
     for column in TABLES[table].columns:
         values = rows[column.name]
-        is_missing = not column.nullable and column.since == FIRST and values.null_count() > 0
+        is_missing = not column.nullable and values.null_count() > 0
         is_strange = isinstance(column.dtype, pl.Datetime) and not _are_dates(values)
         if is_missing or is_strange:
             what = "a value is missing" if is_missing else "a time lies outside any calendar"

@@ -203,7 +203,9 @@ class DuckLake:
             self.chains.refuse_unsigned(chain)
             self._complete_ledger(chain)
             if not chain.is_bound:
-                self._write(chain, *migration(chain, self.read, self.put, prefixes(self.home, commit.dataset)))
+                self._write(
+                    chain, *migration(chain, self.read, self.payload, self.put, prefixes(self.home, commit.dataset))
+                )
                 chain = self.chain(commit.dataset)
             return self._write(chain, commit, lines)
 

@@ -8,6 +8,7 @@ import polars as pl
 from synth_assets.domain import fingerprints
 from synth_assets.domain.binding import Rows, by_scope, fingerprint, state_of
 from synth_assets.domain.chain import Chain
+from synth_assets.domain.ids import content_sha256
 from synth_assets.tables import TABLES, Bound
 from synth_assets.vocabulary import Stage
 
@@ -61,16 +62,21 @@ def scopes(table: str, rows: pl.DataFrame) -> dict[tuple[Any, ...], Rows]:
     }
 
 
-def contradiction(chain: Chain, tables: Tables) -> str | None:
+def contradiction(chain: Chain, tables: Tables, texts: pl.DataFrame) -> str | None:
     """Return what the rows say against the entries of the first form, as far as those say anything; None if nothing.
 
     Args:
         chain: of the dataset, with no entry but of the first form.
         tables: every table's rows of the dataset.
+        texts: their text, columns sample_id, field, text, in reading order.
     """
     wrong = [*_commits(chain, tables["stage_commits"]), *_objects(chain, tables["objects"])]
     wrong += _versions(chain, tables["dataset_versions"]) if not wrong else []
-    return next(iter(wrong), None) or next(_batches(chain, tables), None)
+    return (
+        next(iter(wrong), None)
+        or next(_batches(chain, tables), None)
+        or next(_contents(tables["samples"], texts), None)
+    )
 
 
 def _commits(chain: Chain, commits: pl.DataFrame) -> list[str]:
@@ -106,3 +112,13 @@ def _batches(chain: Chain, tables: Tables) -> Iterator[str]:
             entry = chain.latest(stage, batch)
             if entry is not None and entry.details.get("output") != written(rows):
                 yield f"the rows that {stage} wrote for {batch} are not those its entry hashed"
+
+
+def _contents(samples: pl.DataFrame, texts: pl.DataFrame) -> Iterator[str]:
+    """Entries hashed the content hashes of samples, and not the labels these were made of."""
+    fields: dict[str, dict[str, str]] = {}
+    for sample, field, text in texts.select("sample_id", "field", "text").iter_rows():
+        fields.setdefault(sample, {})[field] = text
+    for sample, content, label in samples.select("sample_id", "content_sha256", "label").iter_rows():
+        if sample in fields and content_sha256(fields[sample], label) != content:
+            yield f"the label or the text of sample {sample} is not the one its content hash was made of"
