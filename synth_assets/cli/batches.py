@@ -205,6 +205,7 @@ def _plan_config(recipe: Recipe, wish: Wish) -> dict[str, Any]:
 def _red(dataset: str, batch: str, failed: list[tuple[str, str, dict[str, Any]]], because: str) -> SynthError:
     gates = ", ".join(f"{stage}.{gate}" for stage, gate, _ in failed) or "a gate"
     cure = _cure(dataset, batch, {gate: facts for _, gate, facts in failed}, because)
+    because = "there are enough samples, judged or not" if because == PROMISE_KEPT else because
     return StoppedError(
         f"{dataset} {batch} is red at {gates} and no attempt may be opened: {because}",
         where=f"{dataset}, partition {batch}",

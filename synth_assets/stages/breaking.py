@@ -15,7 +15,7 @@ from synth_assets.domain.ports import Routing
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import StoppedError
 from synth_assets.recipe.loader import Recipe, template_sha256
-from synth_assets.vocabulary import Outcome, Stage
+from synth_assets.vocabulary import Outcome, QuarantineReason, Stage
 
 BATCHES_READ = 3
 """Latest batches that are read for prompts and models that answered well before."""
@@ -109,10 +109,12 @@ def still_broken(lake: Lake, recipe: Recipe, batch: str, attempt: int) -> Stoppe
 
 def broken(dataset: str, batch: str, what: str) -> StoppedError:
     """Return the stop of a broken prompt with its cure."""
+    is_strange = str(QuarantineReason.MALFORMED_ANSWER) in what
+    address = "a web page or another protocol answers so: check the base URL first; " if is_strange else ""
     return StoppedError(
         what,
         where=f"{dataset}/{Stage.GENERATED}, partition {batch}",
-        fix=f"`synth status {dataset} --answers` shows them; mend the prompt and raise its version, or change the "
+        fix=f"{address}`synth status {dataset} --answers` shows them; mend the prompt and raise its version, or change the "
         f"model or its parameters, then `synth run {dataset} --batch {batch}` (with --anyway it goes on as it is)",
     )
 
