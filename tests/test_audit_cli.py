@@ -11,7 +11,7 @@ from resources.lake import DuckLake, open_lake
 from synth_assets.cli.main import _exit_code
 from synth_assets.cli.output import console
 from synth_assets.cli.project import Project
-from synth_assets.domain.ledger import FIRST_HEAD, entry_line, entry_sha256, lines_sha256
+from synth_assets.domain.ledger import FIRST_HEAD, entry_sha256
 from synth_assets.domain.transactions import Commit
 from synth_assets.reports.audit import verify
 from tests.fakes.lake_rows import HOSTILE, SECRET, small_lake
@@ -237,14 +237,6 @@ def test_a_head_proves_nothing_about_a_chain_that_is_broken_before_it(synth: Run
 
     assert code == 4
     assert "nothing up to it was rewritten" not in out
-
-
-def test_recovered_rows_nobody_can_read_are_a_finding(lake: DuckLake) -> None:
-    entry = lake.read("audit_log", dataset=FILMS, seq=15).row(0, named=True)
-    rows = [b'{"table":"decisions","replaces":null,"columns":7}\n']
-    edited_ledger(lambda lines: [*lines[:-1], *rows, entry_line(entry, lines_sha256(rows), is_recovered=True)])(lake)
-
-    assert [finding.what for finding in verify(lake, FILMS, None).findings] == ["rows of the ledger cannot be read"]
 
 
 def test_a_contradiction_is_one_paragraph_and_exit_code_4(synth: Run, lake: DuckLake) -> None:

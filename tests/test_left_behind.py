@@ -75,7 +75,10 @@ def test_looking_at_a_version_writes_nothing_into_the_chain(made: Home) -> None:
 def test_a_recheck_says_what_todays_rules_would_say_and_changes_nothing(made: Home, tmp_path: Path) -> None:
     same = made.call("recheck", DATASET, "--json")
     assert (same.code, same.facts["batches"], same.facts["differing"]) == (0, [BATCH], [])
-    strict = tiny(tmp_path, gates={**ANY_BALANCE, "acceptance_share": {"min": 1.0, "because": "Everything."}})
+    real = {"reader": "movie_reviews", "test_rows": 100}
+    strict = tiny(
+        tmp_path, gates={**ANY_BALANCE, "acceptance_share": {"min": 1.0, "because": "Everything."}}, real_data=real
+    )
     now = Home(made.path, recipes=strict)
     with made.lake() as lake:
         before = lake.chain(DATASET).length

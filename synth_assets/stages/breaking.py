@@ -114,8 +114,8 @@ def broken(dataset: str, batch: str, what: str) -> StoppedError:
     return StoppedError(
         what,
         where=f"{dataset}/{Stage.GENERATED}, partition {batch}",
-        fix=f"{address}`synth status {dataset} --answers` shows them; mend the prompt and raise its version, or change the "
-        f"model or its parameters, then `synth run {dataset} --batch {batch}` (with --anyway it goes on as it is)",
+        fix=f"{address}`synth status {dataset} --answers` shows them; mend the prompt and raise its version, or change "
+        f"the model or its parameters, then `synth run {dataset} --batch {batch}` (with --anyway it goes on as it is)",
     )
 
 
