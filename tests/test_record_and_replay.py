@@ -70,6 +70,8 @@ def test_a_replay_makes_the_release_again_byte_for_byte(recorded: Home, fresh: H
     for command in (RUN, ("release", DATASET)):
         done = fresh.call(*command)
         assert done.code == 0, done.err
+        assert ("no audit entry of this home vouches for" in done.err) == (command == RUN)
+    assert "vouches for" not in fresh.call(*RUN).err, "now one does"
 
     files = released(recorded)
     assert {"samples.jsonl", "data/train.parquet", "manifest.json"} < set(files)

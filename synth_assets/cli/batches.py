@@ -1,5 +1,6 @@
-"""`synth run`, `synth plan` and `synth accept-short`: everything about one batch."""
+"""`synth run`: one batch up to `training_ready`, attempt after attempt."""
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -8,26 +9,24 @@ import click
 import dagster as dg
 
 from resources.claims import Claims
+from resources.journal import prefixes
+from resources.llm.provider import is_replay
 from synth_assets.assets.partitions import batch_job, batches_of, current_batch
 from synth_assets.checks.calendar import gap_before, refuse_moved, said_of
-from synth_assets.checks.promises import short
-from synth_assets.checks.proof import proven, proven_state, standing_of
+from synth_assets.checks.proof import standing_of
 from synth_assets.cli.execution import run_job
-from synth_assets.cli.output import as_json, counted, note, print_json, print_table, say
+from synth_assets.cli.output import as_json, counted, note, print_json, print_table
 from synth_assets.cli.preview import show_preview
 from synth_assets.cli.progress import ProgressBar
 from synth_assets.cli.project import Project
 from synth_assets.domain.breaker import USELESS
-from synth_assets.domain.standing import PROMISE_KEPT, accepted_by_label
-from synth_assets.domain.transactions import Commit, Swap
-from synth_assets.errors import RefusedError, StoppedError, SynthError, UsageError
+from synth_assets.domain.standing import PROMISE_KEPT
+from synth_assets.errors import StoppedError, SynthError, UsageError
 from synth_assets.recipe import Recipe
-from synth_assets.reports.forecast import forecast
 from synth_assets.reports.funnel import funnel
 from synth_assets.reports.personal import PII, rejected_kinds
 from synth_assets.stages.breaking import broken, still_broken
 from synth_assets.stages.generation import Wish
-from synth_assets.stages.inputs import new_templates
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.vocabulary import Outcome, Stage
 
@@ -66,6 +65,20 @@ def batch_key(recipe: Recipe, given: str | None, *, option: str = "--batch") -> 
             fix=f"batches are {recipe.model.cadence}, from {recipe.model.start} to {last}",
         )
     return given
+
+
+def note_replay(project: Project, dataset: str, batch: str) -> None:
+    """Say of a replay how much of the journal it reads some entry of this home vouches for."""
+    if not is_replay(os.environ):
+        return
+    bound = project.lake.chain(dataset).journal
+    found = [(batch, name, size) for _, name, size, _ in prefixes(project.home, dataset, batch)]
+    unproven = sum(bound.get((batch, name), (0, ""))[0] < size for batch, name, size in found)
+    if unproven:
+        note(
+            f"replay: no audit entry of this home vouches for {unproven} of {counted(len(found), 'segment')} of the "
+            f"journal of {dataset} {batch}; verify it where it was recorded"
+        )
 
 
 def warn_of_gap(project: Project, recipe: Recipe, batch: str) -> None:
@@ -122,6 +135,7 @@ def run(
     if preview is not None:
         show_preview(project, recipe, key, count=preview, is_json=is_json)
         return
+    note_replay(project, dataset, key)
     outcome = run_batch(project, recipe, key, Wish(regenerate, accept, anyway), is_quiet=is_json)
 
     facts = funnel(project.lake, dataset, key)
@@ -244,123 +258,3 @@ def print_funnel(facts: dict[str, Any]) -> None:
 
 def _reasons(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items(), key=lambda item: -item[1]))
-
-
-@click.command()
-@click.argument("dataset")
-@click.option("--batch", help="Partition key; default is the current period.")
-@as_json
-def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
-    """Forecast what the next run of a batch would ask: requests, tokens and cost. Pays nothing and stores nothing."""
-    project = Project()
-    recipe = project.recipe(dataset)
-    refuse_moved(project.lake, recipe)
-    new_templates(recipe, project.lake)
-    key = batch_key(recipe, batch)
-    warn_of_gap(project, recipe, key)
-    facts = forecast(project.lake, recipe, key, project.routing(recipe))
-    if is_json:
-        print_json(facts)
-        return
-    prompts = facts["prompts"] if facts["requests"] and not facts["is_open"] else {}
-    by_label = ", ".join(f"{count} {label}" for label, count in facts["requests_by_label"].items())
-    print_table(
-        f"{dataset} {facts['batch']}",
-        ("", ""),
-        [
-            ("attempt", _attempt_of(facts)),
-            ("requests", f"{facts['requests']} ({by_label})" if by_label else 0),
-            *[(f"  with prompt {name}", f"{of['planned_requests']}: {of['reason']}") for name, of in prompts.items()],
-            ("calls", _calls_of(facts)),
-            *[("model", _asked_of(each)) for each in facts["models"]],
-            ("input tokens, at most", facts["input_tokens"]),
-            ("output tokens, at most", facts["output_tokens"]),
-            (
-                "cost in USD, at most",
-                facts["cost_usd"] if facts["cost_usd"] is not None else "unknown: a price is missing",
-            ),
-        ],
-    )
-    if facts["refusal"] is not None:
-        say(f"`synth run` would ask nobody: {facts['refusal']}")
-
-
-def _attempt_of(facts: dict[str, Any]) -> str:
-    if facts["is_open"]:
-        return f"{facts['attempt']}, open: its requests without an outcome"
-    return str(facts["attempt"]) if facts["because"] is None else f"none: {facts['because']}"
-
-
-def _calls_of(facts: dict[str, Any]) -> str:
-    calls, most = facts["calls"], facts["most_calls"]
-    return f"{calls}, at most {most} with second chances and fallbacks" if most > calls else str(calls)
-
-
-def _asked_of(model: dict[str, Any]) -> str:
-    price = f"price of {model['price_as_of']}" if model["price_as_of"] else "no price known"
-    price = "costs nothing" if model["is_free"] else price
-    asked = counted(model["requests"], "request") if model["requests"] or not model["most_calls"] else "stands in"
-    return f"{model['provider']}/{model['model']}: {asked}, {price}"
-
-
-@click.command("accept-short")
-@click.argument("dataset")
-@click.argument("batch")
-@click.option("--reason", required=True, help="Why fewer samples will do. It stays in the audit for ever.")
-def accept_short(*, dataset: str, batch: str, reason: str) -> None:
-    """Accept a batch of DATASET that is out of attempts with fewer samples than it promised."""
-    project = Project()
-    recipe = project.recipe(dataset)
-    row = proven_state(project.lake, "batches", dataset=dataset, batch=batch)
-    if row is None:
-        raise UsageError(
-            f"{dataset} has no batch '{batch}'", where="the command line", fix=f"`synth status {dataset}` lists them"
-        )
-    _refuse_what_cannot_be_lifted(project, dataset, batch)
-    if row["open_attempt"] is not None or row["attempts"] < recipe.model.batch.max_attempts:
-        raise RefusedError(
-            f"{dataset} {batch} may still try: {row['attempts']} of {recipe.model.batch.max_attempts} attempts used",
-            where=f"{dataset}, partition {batch}",
-            fix=f"`synth run {dataset} --batch {batch}` first",
-        )
-    claims = Claims(project.lake, project.home)
-    claim = claims.hold(recipe.model, batch)
-    try:
-        here = {"dataset": dataset, "batch": batch}
-        delivered = accepted_by_label(
-            proven(project.lake, "samples", **here), proven(project.lake, "decisions", **here)
-        )
-        project.lake.commit(
-            Commit(
-                dataset=dataset,
-                key=f"accept-short:{dataset}:{batch}:{claim.fence}",
-                action="accept_short",
-                run_id="",
-                details={"batch": batch, "reason": reason},
-                swaps=[
-                    claim.guard(),
-                    Swap("batches", here, {"fence": claim.fence}, {"short_accepted_by": project.lake.actor}),
-                    *short(project.lake, recipe.model, batch, delivered),
-                ],
-            )
-        )
-        outcome = run_batch(project, recipe, batch, Wish(), is_quiet=True)
-    finally:
-        claims.release()
-    if outcome is not None:
-        raise outcome
-    say(f"{dataset} {batch} is accepted short and green")
-
-
-def _refuse_what_cannot_be_lifted(project: Project, dataset: str, batch: str) -> None:
-    """Refuse before anything is recorded: once a batch is accepted short, it opens no attempt any more."""
-    held = funnel(project.lake, dataset, batch)["held_by"]
-    gates = {gate["gate"] for gate in held["failed_gates"]} if held else set()
-    if gates == {MINIMUM_COUNT}:
-        return
-    state = f"held back by {', '.join(sorted(gates)) or held['stage']}" if held else "green"
-    raise RefusedError(
-        f"{dataset} {batch} is {state}; accepting it short lifts {MINIMUM_COUNT} and nothing else",
-        where=f"{dataset}, partition {batch}",
-        fix=f"see `synth status {dataset}`",
-    )

@@ -26,7 +26,11 @@ FORMATS = {"jsonl": ("samples.jsonl",), "parquet": ("data/",)}
 @click.argument("version")
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), required=True, help="What the files are.")
 @click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="A folder that is new or empty.")
-@click.option("--force", is_flag=True, help="Export a version that a takedown touched; needs --reason.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Export a version marked by a takedown (no command makes one yet); needs --reason.",
+)
 @click.option("--reason", default="", help="Why. It stays in the audit for ever.")
 @as_json
 def export(*, version: str, form: str, target: Path, force: bool, reason: str, is_json: bool) -> None:

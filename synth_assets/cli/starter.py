@@ -62,6 +62,7 @@ rules:             # a sample that leaves a range is rejected
   repetition: {{max: 0.2, because: "Small models fall into loops."}}
   language: {{min: 0.5, because: "The dataset is English."}}
   pii: {{max: 0, because: "Invented texts have no use for addresses or numbers of people."}}
+  label_consistency: {{min: 0.2, because: "Below it all the rest of the batch contradicts the label."}}
   copied_shot: {{max: 0.5, because: "A copy of an example teaches nothing the example did not."}}
   exact_duplicate: {{max: 0, because: "Saying it twice only adds weight."}}
   near_duplicate: {{max: 0.6, because: "Above it two short messages differ in a word or two."}}
