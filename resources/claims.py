@@ -20,7 +20,8 @@ from synth_assets.recipe.model import RecipeModel
 from synth_assets.tables import TABLES
 
 VERSION = "version"
-"""What `cutting` locks of a dataset; no batch has such a key."""
+TRAINING = "training"
+"""What `cutting` and `training` lock of a dataset; no batch has such a key."""
 
 _held: dict[str, "_Held"] = {}
 _mutex = threading.RLock()
@@ -165,10 +166,26 @@ def cutting(home: Path, dataset: str) -> Iterator[None]:
     Raises:
         RefusedError: another process does so right now; nothing was changed.
     """
-    lock = _lock(home, dataset, VERSION)
+    with _alone(_lock(home, dataset, VERSION), f"cutting or verifying a version of {dataset}"):
+        yield
+
+
+@contextmanager
+def training(home: Path, dataset: str, version: int) -> Iterator[None]:
+    """Hold the right to train on a version: of two who begin at once the second would train the same model again.
+
+    Raises:
+        RefusedError: another process does so right now; nothing was changed.
+    """
+    with _alone(_lock(home, dataset, f"{TRAINING}-{version}"), f"training on {dataset} v{version}"):
+        yield
+
+
+@contextmanager
+def _alone(lock: Lock, doing: str) -> Iterator[None]:
     if not lock.acquire(wait_s=0):
         raise RefusedError(
-            f"another process is cutting or verifying a version of {dataset}; nothing was changed",
+            f"another process is {doing}; nothing was changed",
             where=lock.where,
             fix="wait until it has finished, then run the same command again",
         )

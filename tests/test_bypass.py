@@ -20,7 +20,7 @@ import orjson
 import polars as pl
 import pytest
 
-from resources.claims import Claims
+from resources.claims import Claims, training
 from resources.journal import _checksum
 from resources.lake import DuckLake, open_lake
 from synth_assets.api import load_dataset
@@ -834,6 +834,13 @@ def test_whoever_may_only_read_reads_beside_somebody_who_commits(
     assert funnel.status(reading, DATASET)["head_version"] == 1
     for lake in (writing, reading, again):
         lake.close()
+
+
+def test_a_version_is_trained_on_by_one_process_at_a_time(scene: Scene) -> None:
+    with training(scene.path, DATASET, 1), training(scene.path, DATASET, 2):
+        refused = pytest.raises(SynthError, match="another process is training on tiny v1")
+        with refused, training(scene.path, DATASET, 1):
+            pass
 
 
 def test_two_releases_at_once_end_as_one_version(finished: tuple[Path, Recipe], tmp_path: Path) -> None:

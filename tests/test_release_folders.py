@@ -15,7 +15,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     real = os.fsync
 
     def record(handle: int) -> None:
-        paths.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
+        paths.append(Path(f"/proc/self/fd/{handle}").readlink())
         real(handle)
 
     monkeypatch.setattr(os, "fsync", record)

@@ -7,13 +7,14 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from resources.claims import cutting
+from resources.claims import cutting, training
 from resources.lake import DuckLake
 from resources.wiring import RealDataReader
 from synth_assets.assets.batch import now, shared
 from synth_assets.assets.partitions import key_of, versions_of
 from synth_assets.assets.report import check_specs, clearly, column_schema, report
 from synth_assets.domain.ports import Embedder
+from synth_assets.domain.versioning import number_of
 from synth_assets.errors import UsageError
 from synth_assets.recipe.loader import Recipe
 from synth_assets.stages import models, versions
@@ -102,7 +103,8 @@ def version_assets(recipe: Recipe, *, has_batches: bool = True) -> list[dg.Asset
                 fix="add `real_data:` with a reader; `folder` takes a test set of your own",
             )
         releases = lake.home / "releases"
-        finished = models.train(work, embedder, real, releases, actor=lake.actor, clock=time.perf_counter)
+        with training(lake.home, recipe.dataset, number_of(context.partition_key)):
+            finished = models.train(work, embedder, real, releases, actor=lake.actor, clock=time.perf_counter)
         rows = lake.read("evaluations", model_run_id=finished.output_digest).sort("metric", "value", descending=True)
         yield from report(finished, rows=rows, columns=["subject", "metric", "value", "low", "high", "train_rows"])
 
