@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from synth_assets.checks.proof import standing_of
 from synth_assets.domain.batch_card import BatchCard, batch_card
 from synth_assets.domain.comparison import BatchRows
 from synth_assets.domain.history import Revision
@@ -187,3 +188,20 @@ def test_a_stricter_rule_is_the_next_revision_and_the_card_shows_that_rule(
     last = history_of(world.lake, "tiny", DAY)[-1]
     assert (last.number, last.causes, last.passed) == (3, ("judged again under another recipe",), False)
     assert "| words | at least 59 | Only long lines will do from now on. |" in card_of(world.lake, "tiny", DAY)
+
+
+def test_a_red_revision_keeps_its_card_and_its_difference_whatever_becomes_of_other_batches(
+    ran_world: tuple[World, list[Ran]], tmp_path: Path
+) -> None:
+    world = ran_world[0].copy(tmp_path)
+    world.edit(gates={**ANY_SHARE, "answered_share": {"min": 1.1, "because": "More than there is."}})
+    assert not world.run("generated", batch=NEXT_DAY).success
+    card = card_of(world.lake, "tiny", NEXT_DAY)
+    ended = world.lake.chain("tiny").partitions[NEXT_DAY][-1].details["ended"]
+    assert (ended["compared_with"], f"## Compared with batch {DAY}" in card) == (DAY, True)
+    assert world.lake.get(ended["diff"], ".json")
+
+    assert not world.run("generated", batch=DAY).success
+
+    assert standing_of(world.lake, "tiny", DAY).is_green is False
+    assert card_of(world.lake, "tiny", NEXT_DAY) == card, "the batch it was compared with is green no more"

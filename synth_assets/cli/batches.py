@@ -23,15 +23,13 @@ from synth_assets.domain.breaker import USELESS
 from synth_assets.domain.standing import PROMISE_KEPT
 from synth_assets.errors import StoppedError, SynthError, UsageError
 from synth_assets.recipe import Recipe
+from synth_assets.recipe.model import MOST_ACCEPTED
 from synth_assets.reports.funnel import funnel
 from synth_assets.reports.personal import PII, rejected_kinds
 from synth_assets.stages.breaking import broken, still_broken
 from synth_assets.stages.generation import Wish
 from synth_assets.stages.prospects import next_attempt
 from synth_assets.vocabulary import Outcome, Stage
-
-MOST_ACCEPTED = 1_000_000
-"""Samples a batch may promise, as in the recipe."""
 
 DRIFT, MINIMUM_COUNT = "drift", "minimum_count"
 """The gate that a changed source meets first, and the one that a person may lift for a batch."""

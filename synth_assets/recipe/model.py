@@ -28,6 +28,9 @@ from synth_assets.recipe.strict import RESERVED, Identifier, LabelText, Name, Re
 from synth_assets.recipe.tags import AxisTag, TagRule
 from synth_assets.vocabulary import Assessment
 
+MOST_ACCEPTED = 100_000
+"""Accepted samples one batch may owe: a plan is made whole, and made again for every look at it."""
+
 HOURLY_KEY = "%Y-%m-%dT%H"
 DAILY_KEY = "%Y-%m-%d"
 
@@ -54,7 +57,7 @@ ROUNDING = 1e-9
 class Batch(Strict):
     """The promise of a batch."""
 
-    accept: int = Field(ge=1, le=1_000_000, description="Accepted samples a batch owes.")
+    accept: int = Field(ge=1, le=MOST_ACCEPTED, description="Accepted samples a batch owes.")
     overdraw: float = Field(default=1.3, ge=1.0, le=10.0, description="Requests planned per missing sample.")
     max_attempts: int = Field(default=3, ge=1, le=20, description="Attempts before the batch is left to a person.")
     budget_usd: float | None = Field(default=None, gt=0, description="Hard limit of spending per batch.")
@@ -181,8 +184,8 @@ class Rule(Strict):
 class Gates(Strict):
     """Thresholds of the gates that judge a batch as a whole."""
 
-    answered_share: Rule = Field(description="Answered requests of the latest attempt.")
-    acceptance_share: Rule = Field(description="Accepted or surplus samples of the latest attempt.")
+    answered_share: Rule = Field(description="Answered requests of an attempt, or of all that count.")
+    acceptance_share: Rule = Field(description="Accepted or surplus samples of an attempt, or of all that count.")
     label_deviation: Rule | None = Field(
         default=None,
         description="Largest distance of a label's share among the accepted from its wanted share; goes with `labels`.",

@@ -42,7 +42,11 @@ def card_of(lake: Lake, dataset: str, batch: str) -> str:
 
 
 def _kept_card(lake: Lake, commits: pl.DataFrame, dataset: str, batch: str) -> str | None:
-    """Return the card that was kept when the batch became green, if it is green as it was then."""
+    """Return the card that was kept when the batch became green or red, if that is how it stands."""
+    entries = lake.chain(dataset).partitions.get(batch, [])
+    ended = entries[-1].details.get("ended") if entries else None
+    if ended is not None:
+        return lake.get(str(ended["card"]), ".md").decode()
     entry = lake.chain(dataset).latest(Stage.TRAINING_READY, batch)
     if entry is None or "revision" not in entry.details or not standing(commits.filter(partition=batch)).is_green:
         return None

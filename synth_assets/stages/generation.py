@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -13,6 +14,7 @@ from synth_assets.checks.calendar import gap_before, refuse_moved
 from synth_assets.checks.evidence import Evidence, models_of, read_generated
 from synth_assets.checks.gates import judge
 from synth_assets.checks.promises import Promise
+from synth_assets.checks.proof import proven
 from synth_assets.domain import fingerprints
 from synth_assets.domain.allotment import told
 from synth_assets.domain.drafting import MAY_HAVE_COST, Drafts
@@ -26,6 +28,7 @@ from synth_assets.stages.journaled import prove_journal
 from synth_assets.stages.precedents import past_of
 from synth_assets.stages.prospects import Asking, next_attempt
 from synth_assets.stages.refusals import missing_price, other_model
+from synth_assets.stages.revisions import ended_red
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.vocabulary import Outcome, QuarantineReason, Stage
 
@@ -324,10 +327,18 @@ def finish_generated(work: Work, evidence: Evidence, *, read: str, paid_now: int
     if paid["cost_usd"].null_count() == 0:
         facts["cost_usd"] = math.fsum(paid["cost_usd"])
     wrote = fingerprints.of_generated(generations, evidence.samples)
+    whole = partial(_whole, work, evidence)
+    written["end"] = lambda commit, verdicts: ended_red(work, whole(), commit, verdicts)
     written["audit"] = {"models": models_of(evidence.requests, evidence.samples), **written.get("audit", {})}
     return work.finish(
         Stage.GENERATED, judge(Stage.GENERATED, evidence), Written(read=read, wrote=wrote, facts=facts, **written)
     )
+
+
+def _whole(work: Work, evidence: Evidence) -> Evidence:
+    """Return the evidence with what later stages said of the batch before."""
+    assessments, decisions = (proven(work.lake, name, **work.here) for name in ("assessments", "decisions"))
+    return replace(evidence, assessments=assessments, decisions=decisions)
 
 
 def _stopped(stop: Stop | None) -> SynthError | None:

@@ -18,7 +18,7 @@ from synth_assets.domain.tagging import Tagged, tag
 from synth_assets.domain.transactions import Change, StoredObject
 from synth_assets.recipe.loader import Recipe
 from synth_assets.recipe.tags import CentroidsTag
-from synth_assets.stages.revisions import kept_revision
+from synth_assets.stages.revisions import ended_red, kept_revision
 from synth_assets.stages.work import Finished, Work, Written
 from synth_assets.tables import TABLES
 from synth_assets.vocabulary import Assessment, Decision, Source, Stage
@@ -97,6 +97,7 @@ def score(work: Work, embedder: Embedder, protected: LabelledTexts) -> Finished:
             },
             changes=[Change("assessments", assessments, work.here), Change("tags", tags, work.here)],
             payload=measured.payload,
+            end=partial(ended_red, work, evidence),
         ),
     )
 
@@ -227,6 +228,7 @@ def curate(work: Work) -> Finished:
             wrote=fingerprints.of_curated(decisions),
             facts=facts,
             changes=[Change("decisions", decisions, work.here)],
+            end=partial(ended_red, work, evidence),
         ),
     )
 
@@ -252,5 +254,6 @@ def make_ready(work: Work, protected: LabelledTexts) -> Finished:
             changes=[Change("training_examples", examples, work.here)],
             audit={"protected": len(evidence.protected)},
             keep=partial(kept_revision, work, evidence),
+            end=partial(ended_red, work, evidence),
         ),
     )

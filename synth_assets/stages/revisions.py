@@ -31,7 +31,7 @@ LINES_SCHEMA = {**dict.fromkeys(MEMBER, pl.String), "line": pl.Binary}
 
 @dataclass(frozen=True)
 class Kept:
-    """A green revision on its way into the store.
+    """A revision on its way into the store.
 
     Attributes:
         facts: what the audit entry says of it: number, lines and figures.
@@ -83,6 +83,28 @@ def kept_revision(work: Work, evidence: Evidence, commit: pl.DataFrame, verdicts
     }
     change = Change("batch_revisions", TABLES["batch_revisions"].frame([row]), {**here, "revision": number})
     return Kept(facts, (change,), tuple(payload))
+
+
+def ended_red(work: Work, evidence: Evidence, commit: pl.DataFrame, verdicts: pl.DataFrame) -> Kept:
+    """Keep the card and the difference of a revision that ends red: other batches may change, it does not.
+
+    Args:
+        work: the bench.
+        evidence: the batch, its rows as they will be committed.
+        commit: the row of `stage_commits` that makes it red, on its way into the store.
+        verdicts: its rows of `verdicts`.
+    """
+    past = stage_commits(work.lake, work.recipe.dataset)
+    judged = work.lake.read("verdicts", dataset=work.recipe.dataset, partition=work.batch)
+    mine, judgements = pl.concat([past.filter(partition=work.batch), commit]), pl.concat([judged, verdicts])
+    history = revisions(mine, judgements, is_ingested=evidence.is_ingested)
+    card, diff, previous = _described(work, evidence, history, past)
+    facts = {"revision": history[-1].number, "card": card.sha256, "compared_with": previous}
+    payload: list[Payload] = [("revision_card", work.batch, card)]
+    if diff is not None:
+        facts["diff"] = diff.sha256
+        payload.append(("revision_diff", work.batch, diff))
+    return Kept(facts, (), tuple(payload))
 
 
 def figures_of(evidence: Evidence, recipe_sha256: str) -> dict[str, Any]:

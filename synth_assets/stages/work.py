@@ -72,6 +72,7 @@ class Written:
         audit: facts and hashes for the audit entry, besides batch, verdict and digests.
         keep: called with the rows of `stage_commits` and `verdicts` if the stage passed; what it returns is committed
             with them.
+        end: the same if it did not: the revision ends there, red.
     """
 
     read: str
@@ -83,10 +84,11 @@ class Written:
     stop: SynthError | None = None
     audit: Facts = field(default_factory=dict)
     keep: Callable[[pl.DataFrame, pl.DataFrame], "Keeps"] | None = None
+    end: Callable[[pl.DataFrame, pl.DataFrame], "Keeps"] | None = None
 
 
 class Keeps(Protocol):
-    """What is kept of a batch that became green."""
+    """What is kept of a batch that became green, or red."""
 
     facts: Facts
     changes: Sequence[Change]
@@ -163,7 +165,8 @@ class Work:
         recipe = self.lake.put(self.recipe.canonical, ".json")
         row, judged = self.finishing(stage, verdicts, written, recipe.sha256)
         key, passed = row["commit_key"][0], bool(row["passed"][0])
-        kept = written.keep(row, judged) if written.keep is not None and passed else None
+        keep, word = (written.keep, "revision") if passed else (written.end, "ended")
+        kept = keep(row, judged) if keep is not None else None
         self.lake.commit(
             Commit(
                 dataset=self.recipe.dataset,
@@ -172,7 +175,7 @@ class Work:
                 run_id=self.run_id,
                 details={
                     **written.audit,
-                    **({"revision": kept.facts} if kept else {}),
+                    **({word: kept.facts} if kept else {}),
                     "batch": self.batch,
                     "passed": passed,
                     "input": written.read,
