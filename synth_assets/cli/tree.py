@@ -26,7 +26,7 @@ FACTS = {
     **dict.fromkeys(map(str, Stage), ("passed", "gates", "committed_at")),
     "prompt": ("versions", "mode", "registered_at"),
     "seed": ("seed_table", "position"),
-    "request": ("label", "model", "axes"),
+    "request": ("label", "generator", "provider", "model", "axes"),
     "generation": ("outcome", "reason", "generated_at", "cost_usd"),
     "sample": ("dataset", "batch", "label", "decision", "reason", "quality_score"),
     "decision": ("reason", "kinds", "quality_score", "decided_at"),
