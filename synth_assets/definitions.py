@@ -90,9 +90,12 @@ def left_behind(found: Sequence[Recipe | BrokenRecipe], home: Path, recipes: Pat
     left: list[Recipe] = []
     if not names:
         return left
-    try:
-        with reading_lake(home) as lake:
-            left = [recipe for name in names if (recipe := recipe_of_newest(lake, name, recipes / name)) is not None]
-    except (SynthError, ValueError) as error:  # a recipe of then may not be one of today
-        _log.warning("versions of %s cannot be shown: %s", ", ".join(names), type(error).__name__)
+    for name in names:
+        try:
+            with reading_lake(home) as lake:
+                recipe = recipe_of_newest(lake, name, recipes / name)
+        except SynthError as error:
+            _log.warning("versions of %s cannot be shown: %s", name, error)
+        else:
+            left += [] if recipe is None else [recipe]
     return left

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import orjson
-
 from synth_assets.canonical import digest, sha256, stored_json
 from synth_assets.errors import SynthError, UsageError
 from synth_assets.recipe.chains import refuse_unfit
@@ -88,21 +86,6 @@ class BrokenRecipe:
     dataset: str
     folder: Path
     error: SynthError
-
-
-def recipe_of_release(text: bytes, folder: Path) -> Recipe:
-    """Return the recipe that a release was cut by, for a dataset whose folder is gone or cannot be read any more.
-
-    It has neither templates nor seeds: versions can be read and trained on with it, and nothing can be generated.
-
-    Args:
-        text: `Recipe.canonical` of that time.
-        folder: where the dataset's folder was.
-
-    Raises:
-        pydantic.ValidationError: it is not what a recipe is made of today.
-    """
-    return Recipe(folder=folder, model=RecipeModel.model_validate(orjson.loads(text)), templates=(), seeds=())
 
 
 def template_sha256(template: Template) -> str:

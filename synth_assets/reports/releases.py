@@ -8,7 +8,8 @@ import polars as pl
 from synth_assets.checks.proof import proven, proven_state, proven_states
 from synth_assets.domain.transactions import Lake
 from synth_assets.errors import UsageError
-from synth_assets.recipe.loader import Recipe, recipe_of_release
+from synth_assets.recipe.loader import Recipe
+from synth_assets.recipe.stored import recipe_of_release
 from synth_assets.stages.proof import proven_release
 
 
@@ -45,6 +46,7 @@ def recipe_of_newest(lake: Lake, dataset: str, folder: Path) -> Recipe | None:
 
     Raises:
         IntegrityError: the version's row, or the stored recipe, is not what the audit says.
+        UsageError: what decides a training is nothing one can read today.
     """
     number = lake.chain(dataset).head_version
     row = proven_state(lake, "dataset_versions", dataset=dataset, version=number) if number else None
