@@ -122,7 +122,7 @@ def test_the_whole_documents_are_right_until_they_are_bent(model: type[BaseModel
     [
         (("batch",), 5, "batch: keys and values belong here"),
         (("batch", "accept"), "many", "batch.accept: a whole number belongs here"),
-        (("batch", "accept"), 2_000_000, "batch.accept: the number must be at most 1,000,000"),
+        (("batch", "accept"), 2_000_000, "batch.accept: the number must be at most 100,000"),
         (("prompts",), {}, "prompts: a list belongs here"),
         (("owners",), [], "owners: too few entries: 0 of at least 1"),
         (("language",), "english", "language: a language is two small letters, as in ISO 639-1"),
@@ -157,6 +157,19 @@ def test_all_that_is_wrong_is_said_at_once_in_words_each_with_its_cure() -> None
     assert len(others) == 5
     assert "line 7: language: a language is two small letters" in "".join(others)
     assert "^[" not in "".join(others)
+
+
+def test_rules_across_keys_are_all_asked() -> None:
+    wrong = bent(EVERY_KEY, ("splits",), {"train": 0.5, "validation": 0.1, "test": 0.1})
+    wrong = bent(wrong, ("labels",), {"good": {"share": 0.5}, "bad": {"share": 0.2}})
+    wrong |= {"start": "2026-11-1"}
+
+    with pytest.raises(UsageError) as said:
+        validated(RecipeModel, Document(wrong, {("splits",): 9}), file=FILE)
+
+    told = said.value.what + said.value.fix
+    for each in ("labels: shares add up to 0.7, not 1", "splits: shares add up to 0.7, not 1", "start: '2026-11-1' is"):
+        assert each in told
 
 
 def test_a_page_of_findings_is_cut_and_counted() -> None:

@@ -12,10 +12,12 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     StringConstraints,
+    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from synth_assets.recipe.axes import Axis, Cover, TableAxis
 from synth_assets.recipe.axis_rules import LABEL, names_by_axis, refuse_too_many, refuse_wrong_axes
@@ -349,27 +351,48 @@ class RecipeModel(Strict):
         return value
 
     @model_validator(mode="after")
-    def _labels_fit_the_task(self) -> "RecipeModel":
+    def _holds_together(self) -> "RecipeModel":
+        """Ask every rule across keys, so that an author hears of all that are broken at once."""
+        broken = []
+        for rule in (
+            self._labels_fit_the_task,
+            self._shares_add_up,
+            self._splits_add_up,
+            self._start_is_a_key,
+            self._names_are_known,
+            self._prompts_are_told_apart,
+            self._axes_can_be_dealt,
+            self._tags_are_not_confused_with_axes,
+        ):
+            try:
+                rule()
+            except ValueError as error:
+                broken.append(str(error))
+        if broken:
+            kinds = [PydanticCustomError("value_error", "{said}", {"said": each}) for each in broken]
+            told = [InitErrorDetails(type=kind, loc=(), input=None) for kind in kinds]
+            raise ValidationError.from_exception_data("recipe", told)
+        return self
+
+    def _labels_fit_the_task(self) -> None:
         if len(self.labels) == 1 or (self.task_type == "classification" and not self.labels):
             raise ValueError(f"labels: a {self.task_type} needs at least two")
         if (self.gates.label_deviation is None) == bool(self.labels):
             raise ValueError("gates: `label_deviation` goes with `labels`: give both or neither")
         if self.real_data is not None and not self.labels:
             raise ValueError("real_data: a dataset without labels cannot be measured on labelled rows")
-        return self
 
-    @model_validator(mode="after")
-    def _numbers_add_up(self) -> "RecipeModel":
+    def _shares_add_up(self) -> None:
         shares = sum(label.share for label in self.labels.values())
         if self.labels and abs(shares - 1) > ROUNDING:
             raise ValueError(f"labels: shares add up to {shares:g}, not 1")
+
+    def _splits_add_up(self) -> None:
         splits = sum(self.splits.values())
         if abs(splits - 1) > ROUNDING or min(self.splits.values()) < 0:
             raise ValueError(f"splits: shares add up to {splits:g}, not 1")
-        return self
 
-    @model_validator(mode="after")
-    def _start_is_a_key(self) -> "RecipeModel":
+    def _start_is_a_key(self) -> None:
         pattern = HOURLY_KEY if self.cadence == "hourly" else DAILY_KEY
         try:
             start = datetime.strptime(self.start, pattern)  # noqa: DTZ007 - a partition key has no zone of its own
@@ -382,10 +405,8 @@ class RecipeModel(Strict):
             raise ValueError(f"start: the year {start.year} lies outside {YEARS.start} to {YEARS.stop - 1}")
         if self.cadence == "hourly" and self.timezone != "UTC":
             raise ValueError("timezone: hourly batches are UTC only, or one hour a year would exist twice")
-        return self
 
-    @model_validator(mode="after")
-    def _names_are_known(self) -> "RecipeModel":
+    def _names_are_known(self) -> None:
         axes = {LABEL: set(self.labels)} | names_by_axis(self.axes)
         for opening in self.openings:
             for axis, values in opening.when.items():
@@ -400,25 +421,21 @@ class RecipeModel(Strict):
             raise ValueError(f"axes: templates know something else by the name of {taken}")
         if LANGUAGE in self.axes and not all(LANGUAGE_CODE.fullmatch(name) for name in axes.get(LANGUAGE, {""})):
             raise ValueError(f"axes.{LANGUAGE}: its values are ISO 639-1 codes, such as `de: {{words: German}}`")
-        return self
 
     @property
     def languages(self) -> list[str]:
         """The languages samples are asked for in, ISO 639-1, sorted: those of the axis `language` if there is one."""
         return sorted(names_by_axis(self.axes).get(LANGUAGE, {self.language}))
 
-    @model_validator(mode="after")
-    def _prompts_are_told_apart(self) -> "RecipeModel":
+    def _prompts_are_told_apart(self) -> None:
         for names in ([use.name for use in self.prompts], *(use.chain for use in self.prompts)):
             if len(set(names)) < len(names):
                 raise ValueError(f"prompts: {names} names one twice")
         if all(use.evolves for use in self.prompts):
             raise ValueError("prompts: one must evolve nothing, or there would be no first sample")
         refuse_high_floor(self.rotation, len(self.prompts))
-        return self
 
-    @model_validator(mode="after")
-    def _axes_can_be_dealt(self) -> "RecipeModel":
+    def _axes_can_be_dealt(self) -> None:
         refuse_wrong_axes(self.axes, labels=self.labels, tables=self.seeds)
         if self.cover == "factorial":
             refuse_too_many(self.axes)
@@ -428,13 +445,10 @@ class RecipeModel(Strict):
                     f"seeds.{axis.table}: axis {name} deals it, one row for each request; it takes no "
                     "`per_request`, `order`, `match` or `differ`"
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _tags_are_not_confused_with_axes(self) -> "RecipeModel":
+    def _tags_are_not_confused_with_axes(self) -> None:
         for name, rule in self.tags.items():
             if isinstance(rule, AxisTag) and rule.axis not in self.axes:
                 raise ValueError(f"tags.{name}.axis: {rule.axis!r} is none of the axes {sorted(self.axes)}")
             if name in self.axes and rule != AxisTag(kind="axis", axis=name):
                 raise ValueError(f"tags.{name}: an axis has this name, and its drawn value is a tag already")
-        return self
