@@ -132,6 +132,7 @@ def test_the_answers_are_shown_on_a_terminal_alone_and_without_what_it_would_obe
     assert shown.count("wrong_schema") == 5
     assert "[bold]Here[/bold]" in shown
     assert "They want JSON." in shown
+    assert shown.count("expected: one JSON object with 'text'") == 5
     assert r"\x1b]0;gotcha\x07" in shown
     assert not set(shown) & {"\x1b", "\x07", "\u202e"}
 

@@ -14,6 +14,7 @@ from synth_assets.domain.ingestion import Origin, adopt_rows, unknown_provenance
 from synth_assets.domain.transactions import Commit
 from synth_assets.errors import RefusedError, UsageError
 from synth_assets.recipe import load_recipe
+from synth_assets.reports.answers import unusable
 from synth_assets.stages.ingestion import SOURCE_FILE, batch_for
 from synth_assets.vocabulary import OURS, UNKNOWN
 from tests.command import DATASET, Home, tiny
@@ -198,6 +199,8 @@ def test_ingested_samples_go_all_the_way_to_a_version(world: World) -> None:
     assert (ran.told, ran.red) == ({}, set())
     assert world.paid == 0
     assert world.counts("generations", "outcome") == {"answered": 3, "quarantined": 1}
+    [named] = unusable(world.lake, world.home, "tiny")
+    assert named.expected.endswith("this is row 4")
     assert set(world.rows("requests")["generator"]) == {"scribe"}
     assert world.counts("decisions", "decision") == {"accepted": 3}
     assert (world.batch()["promised"], world.batch()["open_attempt"]) == (0, None)

@@ -34,9 +34,9 @@ def show_answers(project: Project, dataset: str | None, *, is_json: bool) -> Non
 
 def _print(each: Unusable) -> None:
     say(f"{each.batch}, attempt {each.attempt}, request {each.ordinal}: {each.reason}")
-    say(f"  {each.prompt} with {each.model}")
+    say(f"  {each.prompt} with {each.model}; expected: {each.expected}")
     if each.text is None:
-        say("  nothing of what came could be read as an answer")
+        say("  nothing of what came holds that")
         return
     if each.reasoning:
         _print_text("thought", each.reasoning)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ INTERRUPTED, AT_WORK = "interrupted", "at work"
 
 MOST_ROWS = 1_000_000_000
 COUNTS = ("requested", "answered", "samples", "accepted", "promised")
+BOUNDS = (("min", "at least"), ("max", "at most"))
 PARTS_OF_A_SUM = 3
 
 
@@ -125,7 +127,22 @@ def _print_sums(funnel: dict[str, Any]) -> None:
         say(f"  r{each['revision']} {visible(each['at'])}: {', '.join(each['causes'])}; {each['state']}; {accepted}")
     for stage in funnel["stages"]:
         for gate in stage["failed_gates"]:
-            say(f"  {stage['stage']}.{gate['gate']} failed: {visible(gate['facts'])}")
+            say(f"  {stage['stage']}.{gate['gate']} failed: {why_red(gate['gate'], gate['facts'])}")
+
+
+def why_red(gate: str, facts: Mapping[str, Any]) -> str:
+    """Return in a sentence what a red gate found: its number, the threshold with its reason, and what it counted.
+
+    Example:
+        >>> why_red("drift", {"drift": 0.6, "words": 0.6, "threshold": {"max": 0.5, "because": "So."}})
+        '0.6, and at most 0.5 is asked for (So.); words 0.6'
+    """
+    rule = facts.get("threshold") or {}
+    bounds = [f"{word} {rule[name]:g}" for name, word in BOUNDS if rule.get(name) is not None]
+    asked = f", and {' and '.join(bounds)} is asked for ({rule['because']})" if bounds else ""
+    value = f"{visible(facts[gate])}{asked}" if gate in facts else asked.removeprefix(", and ")
+    rest = [f"{name} {visible(fact)}" for name, fact in facts.items() if name not in (gate, "threshold")]
+    return "; ".join(part for part in (value, ", ".join(rest)) if part)
 
 
 def _sum(*parts: tuple[str, int | dict[str, int]]) -> str:
