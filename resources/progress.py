@@ -9,6 +9,9 @@ Listener = Callable[[str, int, int], None]
 ENDING = "ending"
 """Announced while calls on the wire are waited for after a person wanted to stop: seconds gone, of how many."""
 
+LIMITED = "limited"
+"""Announced while a provider's limit meets every call: seconds since the last answer, of how many are waited for."""
+
 _listeners: list[Listener] = []
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from resources.journal import Failure, Journal
+from resources.progress import LIMITED, listening
 from synth_assets.vocabulary import Outcome, QuarantineReason
 from tests.fakes.openai_server import FakeOpenAI, Fault
 from tests.test_generator import CHAT, PATIENT, calls, generate, generator_at, outcomes, reasons
@@ -42,14 +43,19 @@ def test_an_outage_leaves_every_call_open_and_says_what_was_met(tmp_path: Path, 
 @pytest.mark.parametrize("retry_after", ["0", "3600"])
 def test_a_provider_that_refuses_everybody_leaves_every_call_open(tmp_path: Path, retry_after: str) -> None:
     impatient = replace(PATIENT, deadline_s=3.0, max_tries=10_000)
+    told: list[tuple[str, int, int]] = []
     with FakeOpenAI(Fault("rate_limited", retry_after=retry_after)) as server:
-        found = generate(generator_at(server.base_url, tmp_path, patience=impatient), calls(5))
+        with listening(lambda *news: told.append(news)):
+            found = generate(generator_at(server.base_url, tmp_path, patience=impatient), calls(5))
         server.faults.clear()
         again = generate(generator_at(server.base_url, tmp_path), calls(5))
 
     assert reasons(found) == {(Outcome.NOT_SENT, QuarantineReason.RATE_LIMITED)}
     assert found.stop.where == f"{CHAT.name}, model {CHAT.model}"
     assert "the provider asks to wait" in found.stop.fix
+    waited = [done for what, done, total in told if (what, total) == (LIMITED, 3)]
+    assert waited == sorted(waited), "a person sees how long it has been"
+    assert waited or retry_after == "3600", "a wait beyond all patience is told at once"
     assert outcomes(again.endings) == {Outcome.ANSWERED: 5}
 
 

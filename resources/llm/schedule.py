@@ -22,7 +22,7 @@ from resources.journal import Failure, Journal
 from resources.llm.answers import Choice, Fault, answer_of, ending_of
 from resources.llm.limits import STOPS, Purse, Row
 from resources.llm.line import Line, without
-from resources.progress import ENDING, announce
+from resources.progress import ENDING, LIMITED, announce
 from synth_assets.domain.ports import Call, Ending, Stop
 from synth_assets.errors import StoppedError
 from synth_assets.vocabulary import MAY_BE_PAID, Outcome, QuarantineReason
@@ -264,6 +264,8 @@ class Schedule:
         """Forget a refusal that met everybody; stop if the limit outlasts what a call may take."""
         row.excused += 1
         row.deadline_at = None
+        patience_s = math.ceil(self._patience.deadline_s)
+        announce(LIMITED, min(patience_s, math.floor(now - self._answered_at)), patience_s)
         if max(self._pace.opens_at() - now, now - self._answered_at) > self._patience.deadline_s:
             self._halt_until(fault.reason, self._pace.opens_at())
 

@@ -4,10 +4,10 @@ from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from resources.progress import ENDING, listening
+from resources.progress import ENDING, LIMITED, listening
 from synth_assets.cli.output import errors
 
-WORDS = {"generated": "asking the model", "scored": "scoring"}
+WORDS = {"generated": "asking the model", "scored": "scoring", LIMITED: "refused: at its limit"}
 
 
 class ProgressBar:
