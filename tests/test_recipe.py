@@ -422,8 +422,22 @@ def test_a_label_may_be_called_no(tmp_path: Path) -> None:
     folder = edited(tmp_path, "positive:\n    share: 0.5\n  negative:", "yes:\n    share: 0.5\n  no:")
     text = (folder / "recipe.yaml").read_text(encoding="utf-8").replace("- negative", "- no")
     (folder / "recipe.yaml").write_text(text, encoding="utf-8")
+    seeds = folder / "seeds/words.jsonl"
+    seeds.write_text(seeds.read_text().replace('"positive"', '"yes"').replace('"negative"', '"no"'))
 
     assert list(load_recipe(folder).model.labels) == ["yes", "no"]
+
+
+def test_a_seed_row_that_no_request_would_match_is_refused_with_the_value_that_was_meant(tmp_path: Path) -> None:
+    folder = write_recipe(tmp_path)
+    seeds = folder / "seeds/words.jsonl"
+    seeds.write_text(seeds.read_text() + '{"text": "grim", "label": "negativ"}\n')
+
+    with pytest.raises(UsageError, match="matches by label, and 'negativ' is none of its values") as refused:
+        load_recipe(folder)
+
+    assert refused.value.where.endswith("words.jsonl:7")
+    assert refused.value.fix == "did you mean 'negative'?"
 
 
 LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(

@@ -1,10 +1,12 @@
 """Reading a dataset's folder into one value, or one clear refusal."""
 
+import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from synth_assets.canonical import digest, sha256, stored_json
 from synth_assets.errors import SynthError, UsageError
+from synth_assets.recipe.axis_rules import LABEL, names_by_axis
 from synth_assets.recipe.chains import refuse_unfit
 from synth_assets.recipe.languages import refuse_undetected
 from synth_assets.recipe.model import RecipeModel
@@ -139,6 +141,7 @@ def load_recipe(folder: Path) -> Recipe:
     for use in model.prompts:
         refuse_unfit(use, [templates[name] for name in use.chain], model.task_type)
     seeds = tuple(row for name, table in model.seeds.items() for row in read_seeds(name, folder / table.file))
+    _refuse_unmatched(model, folder, seeds)
     test = _test_rows(model, folder, seeds)
     profiles = _profiles(model, document, file)
     return Recipe(folder, model, tuple(templates.values()), seeds, test, profiles)
@@ -159,6 +162,22 @@ def _profiles(model: RecipeModel, document: Document, file: Path) -> Profiles:
     elif settings.model.partition("/")[0] in profiles.providers:
         refuse_unknown([ModelUse(model=settings.model)], profiles, where=document, file=str(file), at=named)
     return profiles
+
+
+def _refuse_unmatched(model: RecipeModel, folder: Path, seeds: tuple[SeedRow, ...]) -> None:
+    """Refuse a row that no request would ever match: its table matches by an axis, and that has no such value."""
+    known = {LABEL: set(model.labels)} | names_by_axis(model.axes)
+    for row in seeds:
+        table = model.seeds[row.table]
+        for axis in table.match:
+            value = row.fields.get(axis)
+            if value is not None and value not in known[axis]:
+                close = difflib.get_close_matches(value, known[axis], n=1)
+                raise UsageError(
+                    f"seed table '{row.table}' matches by {axis}, and {value[:80]!r} is none of its values",
+                    where=f"{folder / table.file}:{row.position + 1}",
+                    fix=f"did you mean {close[0]!r}?" if close else f"its values are {', '.join(sorted(known[axis]))}",
+                )
 
 
 def _test_rows(model: RecipeModel, folder: Path, seeds: tuple[SeedRow, ...]) -> tuple[SeedRow, ...]:
