@@ -111,6 +111,28 @@ def test_the_command_line_says_what_cannot_be_used_and_stops_in_one_paragraph(tm
     assert "(20 wrong_schema)" in " ".join(told[1].err.split())
 
 
+def test_a_stopped_attempt_tells_its_gates_each_time_it_is_looked_at(tmp_path: Path, planned: World) -> None:
+    world = planned.copy(tmp_path)
+    with FakeOpenAI(Fault("wrong_schema")) as provider:
+        world.generator = generator_at(provider.base_url, world.home)
+        looks = [world.run("generated") for _ in range(2)]
+        asked = len(provider.requests)
+
+    checks = [
+        {
+            data.check_name: (data.passed, data.metadata.get("value"))
+            for event in look.events
+            if event.event_type_value == "ASSET_CHECK_EVALUATION"
+            for data in [event.asset_check_evaluation_data]
+        }
+        for look in looks
+    ]
+    assert asked == 20
+    assert looks[1].told["exit_code"] == 1
+    assert checks[0] == checks[1]
+    assert checks[1]["answered_share"][0] is False
+
+
 def test_the_answers_are_shown_on_a_terminal_alone_and_without_what_it_would_obey(
     tmp_path: Path, planned: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

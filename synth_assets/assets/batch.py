@@ -19,11 +19,12 @@ from synth_assets.assets.partitions import batches_of, key_of, refuse_future
 from synth_assets.assets.report import check_specs, clearly, column_schema, metadata_of, preview, report, report_batch
 from synth_assets.checks.evidence import proven_batch
 from synth_assets.domain.ingestion import Origin
-from synth_assets.domain.ports import Embedder
+from synth_assets.domain.ports import Embedder, Generator
+from synth_assets.errors import StoppedError
 from synth_assets.recipe.loader import Recipe
 from synth_assets.stages import generation, ingestion, judgement
 from synth_assets.stages.inputs import register_seeds, register_templates
-from synth_assets.stages.work import Work
+from synth_assets.stages.work import Finished, Work
 from synth_assets.vocabulary import Stage
 
 LOG_EVERY = 50
@@ -212,13 +213,24 @@ def generation_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:
             finished = ingestion.adopt(work)
         else:
             with generators.open(recipe) as generator:
-                finished = generation.generate(work, generator, progress=progress)
+                finished = _generated(work, generator, progress)
         rows = lake.read("generations", **work.here)
         yield from report_batch(
             finished, work, rows=rows, columns=["request_id", "outcome", "reason", "output_tokens", "mean_logprob"]
         )
 
     return [generation_plan, generated]
+
+
+def _generated(work: Work, generator: Generator, progress: Callable[[int, int], None]) -> Finished:
+    """Work off the open attempt; where that stops before it begins, tell again what was found when it last ended."""
+    try:
+        return generation.generate(work, generator, progress=progress)
+    except StoppedError as stop:
+        finished = work.told_before(Stage.GENERATED, stop)
+        if finished is None:
+            raise
+        return finished
 
 
 def judgement_assets(recipe: Recipe) -> list[dg.AssetsDefinition]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+import orjson
 import polars as pl
 
 from synth_assets.canonical import stored_json
@@ -194,6 +195,22 @@ class Work:
             )
         )
         return Finished(stage=stage, verdicts=verdicts, output_digest=wrote, facts=written.facts, stop=stop)
+
+    def told_before(self, stage: Stage, stop: SynthError) -> Finished | None:
+        """Return what a stage said when it last finished, for one that now stops before it does anything.
+
+        None if it never finished; a stop then is all there is to tell.
+        """
+        entry = self.lake.chain(self.recipe.dataset).latest(stage, self.batch)
+        if entry is None:
+            return None
+        rows = verdicts_of(self.lake, self.recipe.dataset, entry.key).sort("gate").to_dicts()
+        same = ("gate", "passed", "is_blocking", "value", "least", "most")
+        verdicts = [
+            Verdict(**{name: row[name] for name in same}, facts=orjson.loads(row["facts"]), version=row["gate_version"])
+            for row in rows
+        ]
+        return Finished(stage, verdicts, str(entry.details["output"]), {}, stop=stop)
 
     def finishing(
         self, stage: Stage, verdicts: Sequence[Verdict], written: Written, recipe_object: str
