@@ -5,12 +5,13 @@ from typing import Any
 
 from synth_assets.checks.evidence import proven_batch, read_evidence
 from synth_assets.checks.gates import judge
-from synth_assets.checks.proof import verdicts_of
+from synth_assets.checks.proof import standing_of, verdicts_of
 from synth_assets.checks.verdict import Verdict
 from synth_assets.domain.greenness import opened
+from synth_assets.domain.standing import Standing, State
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
-from synth_assets.vocabulary import BATCH_STAGES
+from synth_assets.vocabulary import BATCH_STAGES, Stage
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def recheck(lake: Lake, recipe: Recipe, batches: list[str] | None, *, protected:
     for batch in chosen:
         promised = proven_batch(lake, recipe.dataset, batch)["promised"]
         evidence = read_evidence(lake, recipe.promising(promised).model, batch, protected=protected)
-        for stage in BATCH_STAGES:
+        for stage in _judged(standing_of(lake, recipe.dataset, batch)):
             entry = chain.latest(stage, batch)
             if entry is None:
                 continue
@@ -61,6 +62,17 @@ def recheck(lake: Lake, recipe: Recipe, batches: list[str] | None, *, protected:
                 if stored.get(verdict.gate, {}).get("passed") is not verdict.passed
             ]
     return Rechecked(chosen, compared, differing)
+
+
+def _judged(where: Standing) -> list[Stage]:
+    """Return the stages that have judged what is there now: those behind a red or outdated one have not."""
+    judged = []
+    for stage in BATCH_STAGES:
+        if where.states[stage] in (State.PASSED, State.FAILED):
+            judged.append(stage)
+        if where.states[stage] is not State.PASSED:
+            break
+    return judged
 
 
 def _both(stored: dict[str, Any] | None, verdict: Verdict) -> dict[str, Any]:
