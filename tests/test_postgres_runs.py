@@ -162,6 +162,10 @@ def test_of_many_runs_of_a_batch_exactly_one_works_and_nothing_is_paid_twice(cat
             )
             for number in range(RIVALS)
         ]
+        for host in hosts:  # their locks are their own; what hosts have to share is shared
+            (host.path / "ledger").parent.mkdir()
+            (home.path / "ledger").mkdir(parents=True, exist_ok=True)
+            (host.path / "ledger").symlink_to(home.path / "ledger", target_is_directory=True)
         provider.hold()
         with killed([host.start(*RUN) for host in hosts]) as started:
             assert provider.arrived.wait(WAIT_S)

@@ -96,15 +96,16 @@ def test_a_replay_names_the_first_call_it_misses_and_changes_nothing(
     said = fresh.call(*RUN, "--json")
 
     assert said.code == 1
-    assert re.sub(r"\s+", " ", said.err).startswith(
+    assert (
         f"the journal knows nothing of request {first['request_id']}, number {first['ordinal']} of attempt {attempt}, "
         f"prompt '{first['prompt_name']}', and SYNTH_LLM_MODE=replay asks nobody where: journal/{DATASET}/{BATCH} "
-    ), said.err
+    ) in re.sub(r"\s+", " ", said.err), said.err
     assert fresh.read("requests", attempt=attempt).is_empty()
     assert fresh.read("generations", attempt=attempt).is_empty()
     assert fresh.read("audit_log").is_empty() == (attempt == 1)
 
-    shutil.copytree(tmp_path / "whole" / JOURNAL, fresh.path / JOURNAL, dirs_exist_ok=True)
+    for segment in (tmp_path / "whole" / JOURNAL).glob("*.jsonl"):  # what is bound by now stays as it is
+        shutil.copyfile(segment, fresh.path / JOURNAL / f"more-{segment.name}")
     done = fresh.call(*RUN)
     assert done.code == 0, done.err
     assert fresh.read("batches")["attempts"].equals(recorded.read("batches")["attempts"])

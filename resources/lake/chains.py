@@ -145,7 +145,8 @@ class Chains:
         return IntegrityError(
             f"the chain of {chain.dataset} has {chain.length} entries, but {said}",
             where=str(self._ledger.file(chain.dataset)),
-            fix="restore the older of the two, catalog or ledger, from a backup that is as new as the other",
+            fix="restore the older of the two, catalog or ledger, from a backup that is as new as the other; "
+            "hosts that share a catalog have to share SYNTH_HOME",
         )
 
     def refuse_unsigned(self, chain: Chain) -> None:
