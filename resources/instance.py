@@ -131,7 +131,7 @@ class InstanceStorage(_AtHome, DagsterStorage):
         with holding(instance_lock(home, server), wait_s=LOCK_WAIT_S):
             if server is None:
                 return SqliteStorage.from_local(str(home), inst_data=inst_data)
-            return postgres_storage(server.url, inst_data=inst_data)
+            return postgres_storage(server, inst_data=inst_data)
 
 
 class InstanceArtifacts(_AtHome, LocalArtifactStorage):

@@ -49,6 +49,9 @@ class Lock(Protocol):
     def release(self) -> None:
         """Give it back; harmless when it is not held."""
 
+    def discard(self) -> None:
+        """Give it back for good: what it protected has ended, and nobody will take it again."""
+
 
 class FileLock:
     """A lock of one host."""
@@ -106,6 +109,12 @@ class FileLock:
         """Give it back."""
         self._sign.release()
         self._lock.release()
+
+    def discard(self) -> None:
+        """Give it back and remove its files."""
+        for file in (self._note, Path(self._sign.lock_file), self._file):
+            file.unlink(missing_ok=True)
+        self.release()
 
     @property
     def _note(self) -> Path:
@@ -170,6 +179,10 @@ class ServerLock:
             _value(session, "SELECT pg_advisory_unlock(%s)", self._key)
         self._session = None
 
+    def discard(self) -> None:
+        """Give it back; a session leaves nothing behind."""
+        self.release()
+
     def _take(self, session: "Session", wait_s: float) -> bool:
         from psycopg2.errors import LockNotAvailable
 
@@ -210,6 +223,11 @@ def claim_lock(home: Path, server: Server | None, dataset: str, batch: str) -> L
 def instance_lock(folder: Path, server: Server | None) -> Lock:
     """Return the lock under which Dagster's tables are made."""
     return ServerLock(server, "instance") if server else FileLock(folder / "storage.lock")
+
+
+def run_lock(folder: Path, server: Server | None, run_id: str) -> Lock:
+    """Return the lock that the process of a Dagster run holds from its first event to its last."""
+    return ServerLock(server, f"run {run_id}") if server else FileLock(folder / "owners" / run_id, is_signed=True)
 
 
 @contextmanager

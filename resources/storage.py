@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import sqlalchemy
+from dagster import DagsterEventType
+from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
@@ -25,6 +27,9 @@ from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.pool import StaticPool
+
+from resources.owners import Owners
+from resources.postgres import Server
 
 if TYPE_CHECKING:
     from dagster_postgres import DagsterPostgresStorage
@@ -50,11 +55,30 @@ sqlite_run_storage.create_db_conn_string = address_of
 sqlite_schedule_storage.create_db_conn_string = address_of
 
 
-class OpenEventLog(SqliteEventLogStorage):
+ENDS = frozenset({DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED})
+
+
+class Owning:
+    """What an event log adds: whoever says that a run started owns it, until it is said that it ended."""
+
+    owners: Owners
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event; the run's lock is held before anybody can read that it started."""
+        kind = event.dagster_event_type if event.is_dagster_event else None
+        if kind is DagsterEventType.RUN_START:
+            self.owners.own(event.run_id)
+        super().store_event(event)  # type: ignore[misc]
+        if kind in ENDS:
+            self.owners.give_back(event.run_id)
+
+
+class OpenEventLog(Owning, SqliteEventLogStorage):
     """The event log whose connections stay open; one lock, as in Dagster's own, keeps threads apart."""
 
-    def __init__(self, base_dir: str) -> None:
+    def __init__(self, base_dir: str, owners: Owners) -> None:
         self._engines: OrderedDict[str, sqlalchemy.Engine] = OrderedDict()
+        self.owners = owners
         super().__init__(base_dir)
 
     @contextmanager
@@ -90,11 +114,18 @@ class OpenEventLog(SqliteEventLogStorage):
         super().dispose()
 
 
-def postgres_storage(url: str, inst_data: ConfigurableClassData | None = None) -> "DagsterPostgresStorage":
+def postgres_storage(server: Server, inst_data: ConfigurableClassData | None = None) -> "DagsterPostgresStorage":
     """Return Dagster's Postgres storage, its three parts each with a pool of one connection that may grow."""
     from dagster_postgres import DagsterPostgresStorage
+    from dagster_postgres.event_log import PostgresEventLogStorage
 
+    class OwningEventLog(Owning, PostgresEventLogStorage):
+        owners = Owners(Path(), server)
+
+    url = server.url
     storage = DagsterPostgresStorage(url, inst_data=inst_data)
+    storage._event_log_storage.dispose()
+    storage._event_log_storage = OwningEventLog(url)
     for part in (storage.event_log_storage, storage.run_storage, storage.schedule_storage):
         part._engine = sqlalchemy.create_engine(
             url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=MAX_MORE, pool_pre_ping=True
@@ -107,4 +138,4 @@ class SqliteStorage(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data=inst_data)
-        self._event_log_storage = OpenEventLog(str(Path(base_dir) / "history" / "runs"))
+        self._event_log_storage = OpenEventLog(str(Path(base_dir) / "history" / "runs"), Owners(Path(base_dir), None))

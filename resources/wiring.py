@@ -13,7 +13,7 @@ from resources.claims import Claims
 from resources.embedder import MiniLMEmbedder
 from resources.lake import DuckLake, leased_lake
 from resources.llm import Router, make_generator, warm_up
-from resources.orphans import end_orphans, process_tags
+from resources.owners import end_left_behind, process_tags
 from resources.places import synth_home
 from resources.real_data import read_real_data, read_test_of_folder
 from synth_assets.domain.ports import Embedder, LabelledTexts, RealData
@@ -46,7 +46,7 @@ class ClaimsResource(dg.ConfigurableResource[Claims]):
         instance = context.instance
         if context.run is not None and instance is not None:
             instance.add_run_tags(context.run.run_id, process_tags())
-        claims = Claims(self.lake, _home(self.home), on_claim=partial(_end_orphans, instance))
+        claims = Claims(self.lake, _home(self.home), on_claim=partial(_end_left_behind, instance))
         try:
             yield claims
         finally:
@@ -110,9 +110,9 @@ class RealDataReader:
         return real.protected if real else LabelledTexts.empty()
 
 
-def _end_orphans(instance: dg.DagsterInstance | None, dataset: str, batch: str) -> None:
+def _end_left_behind(instance: dg.DagsterInstance | None, dataset: str, batch: str) -> None:
     if instance is not None:
-        end_orphans(instance, dataset=dataset, partitions=[batch])
+        end_left_behind(instance, dataset=dataset, partitions=[batch])
 
 
 def _home(configured: str) -> Path:

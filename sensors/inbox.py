@@ -10,7 +10,7 @@ import orjson
 
 from resources.inbox import Arrival, arrivals, strays
 from resources.lake import DuckLake
-from resources.orphans import UNFINISHED
+from resources.owners import UNFINISHED
 from sensors.recipes import Job, as_on_disk, sentence
 from synth_assets.assets.partitions import batch_job, batches_of, inputs_job
 from synth_assets.recipe.loader import Recipe

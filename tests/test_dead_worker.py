@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from resources.orphans import PID_TAG
+from resources.owners import PID_TAG
 from synth_assets.jobs import BATCH_ASSETS
 from synth_assets.vocabulary import Outcome
 from tests.command import BATCH, DATASET, Home, tiny

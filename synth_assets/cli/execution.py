@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster._utils.error import SerializableErrorInfo
 
-from resources.orphans import process_tags
+from resources.owners import executing, process_tags
 from synth_assets.cli.project import Project
 from synth_assets.errors import BY_EXIT_CODE, IntegrityError, StoppedError, SynthError
 from synth_assets.recipe import Recipe
@@ -56,13 +56,15 @@ def run_job(
         config: op config by asset, as in the launchpad.
     """
     definition = project.definitions(recipe).resolve_job_def(job)
-    result = definition.execute_in_process(
-        instance=instance,
-        partition_key=partition,
-        run_config={"ops": dict(config or {}), "loggers": QUIET},
-        raise_on_error=False,
-        tags={**process_tags(), ".dagster/repository": f"__repository__@{CODE_LOCATION}"},
-    )
+    with executing(instance) as run_id:
+        result = definition.execute_in_process(
+            instance=instance,
+            partition_key=partition,
+            run_config={"ops": dict(config or {}), "loggers": QUIET},
+            raise_on_error=False,
+            tags={**process_tags(), ".dagster/repository": f"__repository__@{CODE_LOCATION}"},
+            run_id=run_id,
+        )
     checks = [
         (
             event.asset_check_evaluation_data.asset_key.path[-1],

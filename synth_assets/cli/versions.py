@@ -5,7 +5,7 @@ from typing import Any
 import click
 import dagster as dg
 
-from resources.orphans import end_orphans
+from resources.owners import end_left_behind
 from synth_assets.assets.partitions import key_of, model_job, version_job, versions_name
 from synth_assets.checks.proof import proven_run, proven_test_set, stage_commits
 from synth_assets.cli.execution import run_job
@@ -63,7 +63,7 @@ def cut_version(project: Project, recipe: Recipe, *, reason: str, as_judged: boo
     next_up = pending(project.lake, dataset)
     number = next_up.head if next_up.change.is_empty else next_up.head + 1
     with project.instance() as instance:
-        end_orphans(instance, dataset=dataset, partitions=[f"v{next_up.head}", f"v{number}"])
+        end_left_behind(instance, dataset=dataset, partitions=[f"v{next_up.head}", f"v{number}"])
         if number > next_up.head or (number and not _is_shown(instance, dataset, number)):
             _run_version(project, instance, recipe, number, config={"reason": reason, "as_judged": as_judged})
     return {
@@ -142,7 +142,7 @@ def train_version(project: Project, recipe: Recipe, key: str) -> dict[str, Any]:
     """
     dataset = recipe.dataset
     with project.instance() as instance:
-        end_orphans(instance, dataset=dataset, partitions=[key])
+        end_left_behind(instance, dataset=dataset, partitions=[key])
         instance.add_dynamic_partitions(versions_name(dataset), [key])
         ran = run_job(project, instance, model_job(dataset), recipe=recipe, partition=key)
     if ran.error is not None:

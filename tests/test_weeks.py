@@ -1,0 +1,49 @@
+"""Nobody looks for weeks: the machine loses its power and its processes one by one, and everything gets done."""
+
+from pathlib import Path
+
+import pytest
+
+from synth_assets.jobs import BATCH_ASSETS
+from tests.command import DATASET, Home, tiny
+from tests.fakes.chat_provider import ChatProvider
+from tests.torture import findings, journaled
+from tests.web import Web, wait_for
+from tests.weeks import Machine
+
+pytestmark = pytest.mark.slow
+
+CHAIN = tuple(map(str, BATCH_ASSETS))
+BATCHES = [f"2026-11-{day:02d}" for day in range(1, 9)]
+ACCEPT = 12
+AT_ONCE = 4
+OVER = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+def started(web: Web) -> list[str]:
+    return [run["runId"] for run in web.runs() if run["status"] == "STARTED"]
+
+
+def green(web: Web) -> set[str]:
+    return {key for key, colour in web.partitions(DATASET, "training_ready").items() if colour == "MATERIALIZED"}
+
+
+def test_a_machine_that_loses_its_power_goes_on_by_itself(tmp_path: Path) -> None:
+    with ChatProvider(latency_s=0.1) as provider:
+        recipes = tiny(tmp_path, batch={"accept": ACCEPT}, generator={"concurrency": 2})
+        machine = Machine(Home(tmp_path / "home", provider.base_url, recipes), tmp_path / "log")
+        web = machine.start()
+        web.backfill(DATASET, CHAIN, BATCHES)
+        wait_for(lambda: len(started(web)) == AT_ONCE and len(provider.requests) > AT_ONCE)
+        machine.lose_power()
+        sent, durable = provider.call_ids, journaled(machine.home)
+
+        web = machine.start()
+        wait_for(lambda: green(web) == set(BATCHES))
+        wait_for(lambda: all(run["status"] in OVER for run in web.runs()))
+        machine.stop()
+
+    assert not durable & set(provider.call_ids[len(sent) :]), "what was on disk is not paid again"
+    assert max(provider.paid_calls.values()) <= 2
+    assert machine.home.read("training_examples", dataset=DATASET).height == ACCEPT * len(BATCHES)
+    assert findings(machine.home) == []
