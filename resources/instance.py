@@ -9,9 +9,11 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import dagster as dg
+import orjson
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
@@ -19,6 +21,7 @@ from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+from resources.home import Identity, is_home, no_home, strangers
 from resources.locks import holding, instance_lock
 from resources.places import PROJECT, synth_home
 from resources.postgres import INSTANCE, instance_server
@@ -107,6 +110,28 @@ def instance_for(home: Path) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), config_dir=str(PROJECT), overrides=overrides))
 
 
+KNOWN = "synth/home"
+"""Where an instance keeps which home its runs are of."""
+
+
+def refuse_stranger(instance: dg.DagsterInstance, home: Identity | None) -> None:
+    """Refuse to work on a home with the instance of another one: schedules there would make all its batches again.
+
+    An instance that knows none yet is told.
+
+    Raises:
+        IntegrityError: it knows another.
+    """
+    storage = instance.run_storage
+    if home is None:
+        return
+    said = storage.get_cursor_values({KNOWN}).get(KNOWN)
+    if said is None:
+        storage.set_cursor_values({KNOWN: orjson.dumps(asdict(home)).decode()})
+    elif (other := Identity(**orjson.loads(said))) != home:
+        raise strangers(home, other, which="Dagster's instance", where=storage_place())
+
+
 class _AtHome(ConfigurableClass):
     """The one setting the three classes share; without it they use `dagster_home`."""
 
@@ -127,6 +152,8 @@ class InstanceStorage(_AtHome, DagsterStorage):
         ``alembic_version``, after which nobody can open the files again.
         """
         home, server = _home(config_value), instance_server(os.environ)
+        if synth_home() in home.parents and not is_home(synth_home()):
+            raise no_home(synth_home())
         home.mkdir(parents=True, exist_ok=True)
         with holding(instance_lock(home, server), wait_s=LOCK_WAIT_S):
             if server is None:

@@ -11,6 +11,8 @@ from pydantic import Field
 
 from resources.claims import Claims
 from resources.embedder import MiniLMEmbedder
+from resources.home import refuse_none
+from resources.instance import refuse_stranger
 from resources.lake import DuckLake, leased_lake
 from resources.llm import Router, make_generator, warm_up
 from resources.owners import end_left_behind, process_tags
@@ -29,8 +31,12 @@ class LakeResource(dg.ConfigurableResource[DuckLake]):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[DuckLake]:
-        """Open the lake for a run and close it afterwards."""
-        with leased_lake(_home(self.home)) as lake:
+        """Open the lake for a run or a sensor, and close it afterwards; a folder that is no home is not made one."""
+        home = _home(self.home)
+        refuse_none(home)
+        with leased_lake(home) as lake:
+            if context.instance is not None:
+                refuse_stranger(context.instance, lake.identity)
             yield lake
 
 

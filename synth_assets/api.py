@@ -3,7 +3,6 @@
 `from synth_assets import load_dataset` imports this module when the name is first used.
 """
 
-import os
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from resources.home import is_home
 from resources.lake import DuckLake, leased_lake
 from resources.places import synth_home
 from synth_assets.domain.flat import field_types
@@ -83,8 +83,8 @@ def load_dataset(
 
 
 def _existing(home: Path) -> Path:
-    """Refuse a home without a catalog: reading must not make one."""
-    if not os.environ.get("SYNTH_CATALOG") and not (home / "catalog.sqlite").is_file():
+    """Refuse a folder that is no home: reading must not make one."""
+    if not is_home(home):
         raise UsageError("there is no data here", where=str(home), fix="set SYNTH_HOME, or pass home=")
     return home
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from resources.claims import Claims, cutting, is_free
+from resources.home import MARKER
 from resources.instance import RETRYING, retries_in_one_line
 from resources.lake import DuckLake, open_lake
 from resources.lake.query import run_query
@@ -330,6 +331,7 @@ def another_host(lake: DuckLake, tmp_path: Path) -> Path:
     home.mkdir()
     (lake.home / "ledger").mkdir(exist_ok=True)
     (home / "ledger").symlink_to(lake.home / "ledger", target_is_directory=True)
+    (home / MARKER).symlink_to(lake.home / MARKER)
     return home
 
 

@@ -16,6 +16,7 @@ from synth_assets.definitions import build_defs
 from synth_assets.errors import UsageError
 from synth_assets.recipe import Recipe, load_recipe
 from synth_assets.recipe.cron import FIELDS, refuse_no_cron
+from synth_assets.stages.inputs import register_templates
 from tests.fakes.recipes import write_recipe
 from tests.fakes.world import World
 
@@ -55,10 +56,17 @@ def test_a_tick_means_the_batch_in_whose_period_it_falls(
 def test_a_batch_is_asked_for_once_however_often_its_schedule_ticks(tmp_path: Path) -> None:
     world = World(tmp_path)
     schedule = batch_schedule(world.recipe)
+    instance = dg.DagsterInstance.local_temp(str(tmp_path))
 
     def tick(text: str) -> Any:
-        return schedule(dg.build_schedule_context(scheduled_execution_time=at(text), resources={"lake": world.lake}))
+        return schedule(
+            dg.build_schedule_context(
+                instance=instance, scheduled_execution_time=at(text), resources={"lake": world.lake}
+            )
+        )
 
+    assert tick("2026-11-01T06:00").skip_message.startswith("nothing was ever made in this home")
+    register_templates(world.recipe, world.lake, run_id="", at=at("2026-11-01T05:00"))
     first = tick("2026-11-01T06:00")
     assert (schedule.job_name, first.partition_key, first.run_key) == ("tiny_batch", "2026-11-01", "2026-11-01")
     world.generator.refuses = True

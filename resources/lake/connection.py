@@ -10,8 +10,9 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from resources.home import CATALOG, is_home, no_home
 from resources.lake.damage import is_broken
-from resources.lake.place import CATALOG, is_writable, place
+from resources.lake.place import is_writable, place
 from resources.postgres import Server
 from synth_assets.errors import IntegrityError, StoppedError, SynthError, UsageError
 from synth_assets.tables import TABLES, Table
@@ -51,10 +52,10 @@ def connect(server: Server | None, home: Path, *, read_only: bool = False) -> du
         IntegrityError: its file is damaged.
         UsageError: there is none yet, and it may only be read.
     """
+    if server is None and _was_emptied(home):
+        raise _broken("it is empty or gone, and the ledger is not", home)
     if read_only and server is None and not (home / CATALOG).is_file():
         raise nothing_yet(server, home)
-    if server is None and _was_emptied(home):
-        raise _broken("it is empty, and the ledger is not", home)
     if not read_only:
         home.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
@@ -80,7 +81,8 @@ def connect(server: Server | None, home: Path, *, read_only: bool = False) -> du
 def _was_emptied(home: Path) -> bool:
     """Whether the catalog holds nothing though something was committed; SQLite would take it for a new one."""
     catalog = home / CATALOG
-    is_empty = catalog.is_file() and catalog.stat().st_size == 0 and not (home / f"{CATALOG}-wal").is_file()
+    size = catalog.stat().st_size if catalog.is_file() else 0
+    is_empty = size == 0 and not (home / f"{CATALOG}-wal").is_file()
     return is_empty and next((home / "ledger").glob("*/*.jsonl"), None) is not None
 
 
@@ -126,7 +128,9 @@ def _broken(how: str, home: Path) -> IntegrityError:
 
 
 def nothing_yet(server: Server | None, home: Path) -> UsageError:
-    """Return what is said of a home in which nothing was made."""
+    """Return what is said of a home in which nothing was made, or of a folder that is none."""
+    if not is_home(home):
+        return no_home(home)
     return UsageError(
         "there is nothing to query yet",
         where=place(server, home) if server else str(home),

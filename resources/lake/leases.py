@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.lake.connection import nothing_yet
+from resources.home import is_home, no_home
 from resources.lake.head_file import VARIABLE as HEAD_FILE
-from resources.lake.place import CATALOG, is_writable
+from resources.lake.place import is_writable
 from resources.lake.signing import KEY
 from resources.lake.store import DuckLake, open_lake
 from resources.postgres import catalog_server
@@ -54,11 +54,11 @@ def reading_lake(home: Path) -> Iterator[DuckLake]:
     A home that cannot be written to is read from a copy of its catalog, without a lock.
 
     Raises:
-        UsageError: nothing was made here yet.
+        UsageError: the folder is no home.
     """
     server = catalog_server(os.environ)
-    if server is None and not (home / CATALOG).is_file():
-        raise nothing_yet(server, home)
+    if not is_home(home):
+        raise no_home(home)
     if is_writable(home):
         with leased_lake(home) as lake:
             yield lake

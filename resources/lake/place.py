@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
+from resources.home import CATALOG
 from resources.postgres import Server
-
-CATALOG = "catalog.sqlite"
 
 
 def place(server: Server | None, home: Path) -> str:

@@ -19,6 +19,7 @@ from resources.lake.chains import Chains, migration, refuse_unnamed
 from resources.lake.connection import connect, missing_tables, quoted
 from resources.lake.damage import is_damage, is_disk_full, read_error, sound
 from resources.lake.head_file import head_file
+from resources.lake.identity import NAMED_IN, recognised
 from resources.lake.ledger import Ledger
 from resources.lake.place import is_writable, place
 from resources.lake.signing import signer
@@ -85,7 +86,9 @@ class DuckLake:
             self.chains.before = {dataset: self.ledger.end(dataset) for dataset in self.ledger.datasets()}
         with self._alone():
             self._connection = connect(server, home, read_only=is_read_only)
-        if is_read_only and missing_tables(self._connection)[1]:
+            missing = {table.name for table in missing_tables(self._connection)[0]} if is_read_only else set()
+            self.identity = None if NAMED_IN in missing else recognised(self, is_making=not is_read_only)
+        if is_read_only and len(missing_tables(self._connection)[1]) > len(missing & {NAMED_IN}):
             raise self._unwritable("was made by an earlier version of the project and lacks columns")
 
     def close(self) -> None:
@@ -106,6 +109,10 @@ class DuckLake:
                 if not is_damage(error):
                     raise
                 raise read_error(error, self.server, self.home, table) from None
+
+    def introduce(self, rows: pl.DataFrame) -> None:
+        """Write down which home the catalog is of; the one thing that no entry of a chain is about."""
+        self._change(Change("homes", rows))
 
     def whole(self, table: str) -> pl.DataFrame:
         """Return all rows of a table, read without any condition: no stored minimum or maximum can hide one."""

@@ -101,6 +101,12 @@ def verify(*, dataset: str | None, head: str | None, is_json: bool) -> None:
         print_json([asdict(each) for each in found])
     else:
         _print_found(found, is_proven=given is not None)
+    if not found:
+        raise UsageError(
+            "nothing was ever written down in this home, so nothing is proven",
+            where=str(project.home),
+            fix="mount the right volume or correct SYNTH_HOME; `synth run DATASET` writes a first entry",
+        )
     wrong = [finding for each in found for finding in each.findings]
     if wrong:
         first = wrong[0]
@@ -123,9 +129,6 @@ def _chosen(project: Project, dataset: str | None) -> list[str]:
 
 
 def _print_found(found: "list[Audited]", *, is_proven: bool) -> None:
-    if not found:
-        say("nothing has been written down yet")
-        return
     for each in found:
         state = "contradicts itself" if each.findings else "agrees with the ledger, the payload and the releases"
         say(f"{each.dataset}: the chain of {counted(each.entries, 'entry', 'entries')} {state}")

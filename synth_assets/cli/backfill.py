@@ -26,7 +26,7 @@ def backfill(*, dataset: str, first: str, last: str | None, is_json: bool) -> No
     A batch that stays red does not hold up the ones after it, a provider that fails does. The exit code is that of the
     first batch that is not green in the end.
     """
-    project = Project()
+    project = Project(may_begin=True)
     recipe = project.recipe(dataset)
     refuse_moved(project.lake, recipe)
     states: dict[str, str] = {}

@@ -125,7 +125,7 @@ def run(
             where="the command line",
             fix="leave them out",
         )
-    project = Project()
+    project = Project(may_begin=True)
     recipe = project.recipe(dataset)
     refuse_moved(project.lake, recipe)
     key = batch_key(recipe, batch)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from resources.home import is_home, no_home
 from synth_assets.checks.calendar import refuse_moved
 from synth_assets.cli.batches import batch_key
 from synth_assets.cli.endpoints import problem_of_connection, problem_of_models
@@ -52,7 +53,7 @@ Environ = Mapping[str, str]
 def examine(project: Project, environ: Environ) -> list[Finding]:
     """Return the findings of every check; one that breaks is a finding itself."""
     findings: list[Finding] = []
-    for check in CHECKS:
+    for check in (*CHECKS, *(OF_A_HOME if is_home(project.home) else ())):
         try:
             findings += check(project, environ)
         except SynthError as error:
@@ -101,7 +102,8 @@ def _data_files(project: Project, environ: Environ) -> Iterator[Finding]:
     data = Path(environ.get("SYNTH_ASSETS_DATA") or Path(sys.prefix) / "share/synth-assets")
     weights = data / MODEL_FILE
     if weights.is_file():
-        found = model_sha256(weights.resolve(), project.home)
+        keeps = project.home if is_home(project.home) else project.lake.home
+        found = model_sha256(weights.resolve(), keeps)
         yield Finding("embedded model", True, f"{weights} sha256 {found[:HASH_SHOWN]}")
     else:
         yield Finding("embedded model", False, f"{weights} is missing", INSTALL)
@@ -124,12 +126,14 @@ def _pinned(name: str, path: Path, expected: str) -> Finding:
     return Finding(name, True, says)
 
 
-def _home(project: Project, _: Environ) -> Iterator[Finding]:
+def _home(project: Project, environ: Environ) -> Iterator[Finding]:
     """Write a file into SYNTH_HOME and look at the free space there."""
     home, fix = project.home, "set SYNTH_HOME to a folder you may write to"
+    if not is_home(home):
+        yield _not_yet(home, environ)
+        return
     probe = home / f".doctor-{os.getpid()}"
     try:
-        home.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
@@ -140,6 +144,13 @@ def _home(project: Project, _: Environ) -> Iterator[Finding]:
     yield Finding(
         "free space", free >= LEAST_FREE_BYTES, f"{free / 1e9:,.1f} GB", "free some space, or move SYNTH_HOME"
     )
+
+
+def _not_yet(home: Path, environ: Environ) -> Finding:
+    """Say that there is no home; only where nobody said where it is, and nothing is there, is that nothing to mend."""
+    error = no_home(home)
+    is_new = not environ.get("SYNTH_HOME") and not home.exists()
+    return Finding("SYNTH_HOME", is_new, f"{home} is no home yet: {error.what}", error.fix, error.exit_code)
 
 
 def _catalog(project: Project, environ: Environ) -> Iterator[Finding]:
@@ -257,15 +268,6 @@ def _claims(project: Project, _: Environ) -> Iterator[Finding]:
         yield Finding("claims", True, f"{counted(planned, 'batch', 'batches')}, no attempt was left open")
 
 
-CHECKS = (
-    _python,
-    _packages,
-    _home,
-    _data_files,
-    _catalog,
-    _dagster_instance,
-    _recipes,
-    _provider,
-    _profiles,
-    _claims,
-)
+CHECKS = (_python, _packages, _home, _data_files, _recipes, _provider, _profiles)
+OF_A_HOME = (_catalog, _dagster_instance, _claims)
+"""Checks of what only a home has."""

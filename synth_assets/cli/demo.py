@@ -25,7 +25,7 @@ def demo() -> None:
     The batch is the recipe's first one, so a second demo finds everything done and pays nothing.
     """
     started = time.monotonic()
-    project = Project()
+    project = Project(may_begin=True)
     recipe = project.recipe(DATASET)
     batch = recipe.model.start
     _step(1, f"generate, score and curate batch {batch} with {_models(project, recipe)}")

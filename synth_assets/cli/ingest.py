@@ -60,7 +60,7 @@ def ingest(  # noqa: PLR0913 - one argument for each option
     """
     if not NAME.fullmatch(generator):
         raise UsageError(f"{generator!r} is no name", where="--generator", fix="use letters, digits and . : / @ + - _")
-    project = Project()
+    project = Project(may_begin=True)
     recipe = project.recipe(dataset)
     label_map = _label_map(mapped, recipe)
     origin = Origin(generator, text_field=text_field, label_field=label_field, label_map=label_map)

@@ -18,7 +18,7 @@ from synth_assets.stages.inputs import new_templates
 @as_json
 def plan(*, dataset: str, batch: str | None, is_json: bool) -> None:
     """Forecast what the next run of a batch would ask: requests, tokens and cost. Pays nothing and stores nothing."""
-    project = Project()
+    project = Project(is_imagining=True)
     recipe = project.recipe(dataset)
     refuse_moved(project.lake, recipe)
     new_templates(recipe, project.lake)

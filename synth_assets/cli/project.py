@@ -1,12 +1,15 @@
 """What the commands work with: the home, the recipes, the lake and Dagster's instance, each opened when first used."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from resources.home import is_home, no_home
 from resources.places import PROJECT, recipes_folder, synth_home
+from synth_assets.cli.output import note
 from synth_assets.errors import StoppedError, UsageError
 from synth_assets.recipe import BrokenRecipe, Recipe, discover, load_recipe
 
@@ -20,13 +23,15 @@ if TYPE_CHECKING:
 class Project:
     """The checkout and its data, as one command sees them."""
 
-    def __init__(self, *, is_reading: bool = False) -> None:
+    def __init__(self, *, is_reading: bool = False, may_begin: bool = False, is_imagining: bool = False) -> None:
         """Find the checkout and its data.
 
         Args:
-            is_reading: the command only reads: it makes no home where there is none, and works where none may write.
+            is_reading: the command only reads, and works where none may write.
+            may_begin: the command makes a home where there is none; any other says that there is none.
+            is_imagining: the command tells what would be: where there is no home, it looks at a new one that is none.
         """
-        self._is_reading = is_reading
+        self._is_reading, self._may_begin, self._is_imagining = is_reading, may_begin, is_imagining
         self.root = PROJECT
         self.home = synth_home()
         self._kept_open = ExitStack()
@@ -38,11 +43,31 @@ class Project:
 
     @cached_property
     def lake(self) -> "DuckLake":
-        """The lake of this home, kept open for the length of the command."""
-        from resources.lake import leased_lake, reading_lake
+        """The lake of this home, kept open for the length of the command.
 
+        Raises:
+            UsageError: the folder is no home, and the command makes none.
+        """
+        from resources.lake import leased_lake, open_lake, reading_lake
+
+        if not is_home(self.home):
+            if self._is_imagining:
+                folder = self._kept_open.enter_context(TemporaryDirectory(prefix="synth-no-home-"))
+                return self._kept_open.enter_context(closing(open_lake(Path(folder), {})))
+            if not self._may_begin:
+                raise no_home(self.home)
+            note(f"{self.home} was no home yet; it is one now")
         opened = reading_lake if self._is_reading else leased_lake
         return self._kept_open.enter_context(opened(self.home))
+
+    def begin(self) -> None:
+        """See to it that there is a home, and that catalog and instance are its own.
+
+        Raises:
+            IntegrityError: they are another home's.
+        """
+        with self._kept_open, self.instance():
+            return
 
     def recipe(self, dataset: str) -> Recipe:
         """Return a dataset's recipe.
@@ -95,7 +120,7 @@ class Project:
         """Return the models a recipe would ask; nothing is started."""
         from resources.wiring import Generators
 
-        with Generators(self.home).open(recipe) as generator:
+        with Generators(self.lake.home).open(recipe) as generator:
             return generator.routing
 
     def rehearse(self, recipe: Recipe, batch: str, *, regenerate: bool) -> None:
@@ -123,13 +148,16 @@ class Project:
         from resources.instance import (
             dagster_home,
             instance_for,
+            refuse_stranger,
             retries_in_one_line,
             storage_errors,
             storage_place,
         )
 
         try:
+            identity = self.lake.identity
             with retries_in_one_line(), instance_for(dagster_home()) as instance:
+                refuse_stranger(instance, identity)
                 yield instance
         except storage_errors() as error:
             raise StoppedError(

@@ -63,7 +63,7 @@ def doctor(*, is_json: bool) -> None:
     """
     from synth_assets.cli.checkup import examine
 
-    findings = examine(Project(), os.environ)
+    findings = examine(Project(is_imagining=True), os.environ)
     if is_json:
         print_json([dataclasses.asdict(finding) for finding in findings])
     for finding in () if is_json else findings:

@@ -15,6 +15,7 @@ import click
 
 from resources.places import PROJECT
 from synth_assets.cli.output import say
+from synth_assets.cli.project import Project
 from synth_assets.errors import StoppedError, UsageError
 
 HOST = "127.0.0.1"
@@ -35,6 +36,7 @@ def ui(*, port: int) -> None:
     INT, TERM and HUP end it with everything it started; under nohup HUP is ignored. A second signal ends at once.
     """
     refuse_taken(port)
+    Project(may_begin=True).begin()
     command = [str(Path(sys.executable).with_name("dg")), "dev", "-w", "workspace.yaml", "--host", HOST]
     code = serve([*command, "--port", str(port)])
     if code is not None:

@@ -9,6 +9,7 @@ ATTEMPT, BATCH, COMMIT = ("dataset", "batch", "attempt"), ("dataset", "batch"), 
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
+        Table("homes", governance.Homes, ("home_id",), Bound.ITSELF),
         Table("heads", governance.Heads, ("dataset",), Bound.ITSELF),
         Table(
             "prompt_templates",

@@ -6,6 +6,13 @@ import polars as pl
 from synth_assets.tables.contract import INSTANT, column
 
 
+class Homes(pa.DataFrameModel):
+    """The home whose catalog this is; its marker and Dagster's instance say the same."""
+
+    home_id: str = column("Drawn once, when the home was made.")
+    made_at: str = column("When, UTC, as ISO 8601.")
+
+
 class Heads(pa.DataFrameModel):
     """One row per dataset: the numbers that are taken by compare-and-swap."""
 

@@ -1,0 +1,129 @@
+"""What makes a folder a home: a marker with an id, which its catalog and Dagster's instance know as well.
+
+An unmounted volume is an empty folder. Without a marker it would be taken for a new home, in which every batch is still
+to be made and paid for.
+"""
+
+import os
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from synth_assets.errors import IntegrityError, UsageError
+
+MARKER = "home.json"
+CATALOG = "catalog.sqlite"
+FORMAT = 1
+"""Of the folder; a home of a later one is not opened."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which home this is.
+
+    Attributes:
+        home_id: drawn once, when it was made.
+        made_at: when that was, UTC, as ISO 8601.
+    """
+
+    home_id: str
+    made_at: str
+
+    def __str__(self) -> str:
+        """Return how a person tells it from another."""
+        return f"{self.home_id[:8]}, made {self.made_at[:16].replace('T', ' ')} UTC"
+
+
+def is_home(home: Path) -> bool:
+    """Whether a folder is a home; one without a marker is one if an earlier version of the project made its catalog."""
+    return (home / MARKER).is_file() or (home / CATALOG).is_file()
+
+
+def refuse_none(home: Path) -> None:
+    """Refuse a folder that is no home.
+
+    Raises:
+        UsageError: it is missing, or holds no marker.
+    """
+    if not is_home(home):
+        raise no_home(home)
+
+
+def no_home(home: Path) -> UsageError:
+    """Return what is said of a folder that is no home."""
+    there = "is not there" if not home.exists() else "is empty" if not any(home.iterdir()) else "holds no home"
+    return UsageError(
+        f"SYNTH_HOME {there}; nothing was read and nothing was made",
+        where=str(home),
+        fix="mount its volume or correct SYNTH_HOME; if it is new, `synth run DATASET` makes it with a first batch",
+    )
+
+
+def identity_of(home: Path) -> Identity | None:
+    """Return which home a folder is; None without a marker.
+
+    Raises:
+        IntegrityError: the marker cannot be read.
+        UsageError: a later version of the project made the home.
+    """
+    file = home / MARKER
+    try:
+        said = orjson.loads(file.read_bytes())
+        found = Identity(str(said["home_id"]), str(said["made_at"]))
+        form = int(said["format"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise IntegrityError("the home's marker cannot be read", where=str(file), fix="restore the file") from None
+    if form > FORMAT:
+        raise UsageError(
+            f"the home has format {form}, and this version of the project knows {FORMAT}",
+            where=str(file),
+            fix="use the version of the project that made it",
+        )
+    return found
+
+
+def made(home: Path) -> Identity:
+    """Return the identity of a home, drawing it if nobody did before; of two who draw at once, one wins.
+
+    Args:
+        home: SYNTH_HOME; made if it is missing.
+    """
+    known = identity_of(home)
+    if known is not None:
+        return known
+    home.mkdir(parents=True, exist_ok=True)
+    drawn = Identity(uuid.uuid4().hex, datetime.now(UTC).isoformat(timespec="seconds"))
+    draft = home / f".{MARKER}-{drawn.home_id}"
+    with draft.open("wb") as file:
+        file.write(orjson.dumps({"home_id": drawn.home_id, "made_at": drawn.made_at, "format": FORMAT}) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, home / MARKER)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return identity_of(home) or drawn
+
+
+def strangers(home: Identity, other: Identity, *, which: str, where: str) -> IntegrityError:
+    """Return what is said where the id in another place is not the home's.
+
+    Args:
+        home: by its marker.
+        other: as the other place knows it.
+        which: that place, for a person.
+        where: its address.
+    """
+    older = "the home is the older of the two" if home.made_at < other.made_at else "the home is the newer of the two"
+    return IntegrityError(
+        f"{which} belongs to another home ({other}) than this one ({home}); {older}; nothing was paid",
+        where=where,
+        fix="mount the right volume, or correct SYNTH_HOME, SYNTH_CATALOG or SYNTH_INSTANCE: the three belong together",
+    )
