@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
@@ -17,6 +17,7 @@ from dagster._core.utils import make_new_run_id
 
 from resources.locks import Lock, ServerLock, run_lock
 from resources.postgres import Server
+from synth_assets.errors import StoppedError
 
 PID_TAG, HOST_TAG = "synth/pid", "synth/host"
 """For a person; nothing is decided by them."""
@@ -55,17 +56,22 @@ class Owners:
         """Whether a run that lives can lose its lock for a moment: a server forgets, the kernel does not."""
         return self._server is not None
 
-    def own(self, run_id: str) -> None:
-        """Hold a run's lock until `give_back` or the end of this process; owning it again is free."""
+    def own(self, run_id: str) -> bool:
+        """Hold a run's lock until `give_back` or the end of this process; owning it again is free.
+
+        Returns:
+            False if another process holds it.
+        """
         with self._mutex:
             if run_id in self._held:
-                return
+                return True
             lock = self._lock(run_id)
             if not lock.acquire(wait_s=OWN_WAIT_S):
-                return  # whoever executes it beside us keeps it alive
+                return False
             self._held[run_id] = lock
             if isinstance(lock, ServerLock) and len(self._held) == 1:
                 threading.Thread(target=self._renew, name="owners of runs", daemon=True).start()
+            return True
 
     def give_back(self, run_id: str) -> None:
         """Let go of a run that has ended; harmless when it is not ours."""
@@ -77,6 +83,16 @@ class Owners:
     def lives(self, run_id: str) -> bool:
         """Whether some process holds a run."""
         return self._lock(run_id).is_taken()
+
+    def has_lost(self, run_id: str) -> bool:
+        """Whether another process holds what this one took."""
+        with self._mutex:
+            lock = self._held.get(run_id)
+            return lock is not None and not _holds(lock) and lock.is_taken()
+
+    def holder(self, run_id: str) -> str:
+        """Return who holds a run, for a person."""
+        return self._lock(run_id).holder()
 
     def _lock(self, run_id: str) -> Lock:
         return run_lock(self._folder, self._server, run_id)
@@ -93,11 +109,15 @@ class Owners:
 
 
 def _taken_again(lock: Lock) -> None:
-    try:
-        if not lock.is_held():
+    if not _holds(lock):
+        with suppress(StoppedError):  # the server is away: the next look tries again
             lock.acquire(wait_s=0)
-    except Exception:  # noqa: BLE001 - the server is away: the next look tries again
-        return
+
+
+def _holds(lock: Lock) -> bool:
+    with suppress(StoppedError):
+        return lock.is_held()
+    return False
 
 
 def owners_of(instance: dg.DagsterInstance) -> Owners | None:

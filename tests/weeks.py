@@ -17,8 +17,9 @@ from tests.web import PATIENCE_S, Web, wait_for
 
 PARTS = {
     "web server": "dagster_webserver",
-    "daemon": "dagster._daemon",
+    "daemon": "resources.daemon",
     "code server": "dagster code-server start",
+    "supervisor": "synth ui",
     "worker": "multiprocessing.spawn",
 }
 """A process of `make ui`, and what its command line holds."""

@@ -1,31 +1,22 @@
 """`synth ui`: the web UI and the daemon of this home, on a port that is free, and nothing left behind when it ends."""
 
-import os
-import signal
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
+from tempfile import TemporaryDirectory
 
 import click
+import yaml
 
+from resources.daemon import refuse_second
 from resources.places import PROJECT
-from synth_assets.cli.output import say
 from synth_assets.cli.project import Project
+from synth_assets.cli.services import Service, keep_running
 from synth_assets.errors import StoppedError, UsageError
 
 HOST = "127.0.0.1"
 HIGHEST_PORT = 65_535
 PORTS_TRIED = 100
-
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-GRACE_S = 60.0
-"""How long what runs may take to end by itself: batches let the calls in flight come in."""
-LOOK_EVERY_S = 0.2
 
 
 @click.command()
@@ -37,26 +28,63 @@ def ui(*, port: int) -> None:
     """
     refuse_taken(port)
     Project(may_begin=True).begin()
-    command = [str(Path(sys.executable).with_name("dg")), "dev", "-w", "workspace.yaml", "--host", HOST]
-    code = serve([*command, "--port", str(port)])
-    if code is not None:
+    refuse_second()
+    with TemporaryDirectory(prefix="synth-ui-") as folder:
+        ended = keep_running(_services(Path(folder), port))
+    if ended is not None:
         raise StoppedError(
-            f"the web UI ended by itself (exit {code})",
+            f"the {ended.name} could not be kept running (exit {ended.code}); everything was ended",
             where=f"http://{HOST}:{port}",
             fix="its last lines above say why; `synth doctor` looks at the rest",
         )
 
 
-def serve(command: list[str]) -> int | None:
-    """Run a command in the checkout until it ends or a signal asks us to, and leave none of its processes behind.
+def _services(folder: Path, port: int) -> list[Service]:
+    """Return what the web UI is made of: the code it shows, the daemon that acts on it, and the pages.
 
-    Returns:
-        Its exit code; None if it was asked to end.
+    Each lives and dies alone, as in a deployment: batches that run are children of the code servers only. Modules of
+    ``workspace.yaml`` get a server each; what else it names is handed on as it is.
+
+    Args:
+        folder: for the code servers' sockets and the file that names them to the others.
+        port: of the pages.
     """
-    with Signals() as signals, _started(command, signals) as server:
-        while not signals.seen and server.poll() is None:
-            time.sleep(LOOK_EVERY_S)
-        return None if signals.seen else server.returncode
+    named = yaml.safe_load((PROJECT / "workspace.yaml").read_text(encoding="utf-8"))["load_from"]
+    servers, entries = [], []
+    for number, entry in enumerate(named):
+        module = entry.get("python_module")
+        at = folder / f"code-{number}.sock"
+        servers += [_code_server(module, at)] if module else []
+        entries += [{"grpc_server": {"socket": str(at), "location_name": module["location_name"]}} if module else entry]
+    workspace = folder / "workspace.yaml"
+    workspace.write_text(yaml.safe_dump({"load_from": entries}), encoding="utf-8")
+    daemon = [sys.executable, "-m", "resources.daemon", "run", "--workspace", str(workspace)]
+    pages = [sys.executable, "-m", "dagster_webserver", "--host", HOST, "--port", str(port), "-w", str(workspace)]
+    return [*servers, Service("daemon", daemon), Service("web server", pages)]
+
+
+def _code_server(module: dict[str, str], at: Path) -> Service:
+    name, location = module["module_name"], module["location_name"]
+    command = [sys.executable, "-m", "dagster", "code-server", "start", "-m", name, "--location-name", location]
+    return Service(
+        f"code server of {location}",
+        [*command, "--socket", str(at), "--log-level", "warning"],
+        is_ready=lambda: _answers(at),
+    )
+
+
+def _answers(socket_file: Path) -> bool:
+    """Whether the code server has loaded the project and answers."""
+    from dagster._core.errors import DagsterUserCodeUnreachableError
+    from dagster._grpc.client import DagsterGrpcClient
+
+    if not socket_file.exists():
+        return False
+    try:
+        DagsterGrpcClient(socket=str(socket_file)).ping("")
+    except DagsterUserCodeUnreachableError:
+        return False
+    return True
 
 
 def refuse_taken(port: int) -> None:
@@ -93,79 +121,3 @@ def any_free() -> int:
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         return int(listener.getsockname()[1])
-
-
-class Signals:
-    """What asks us to end, counted; also where a shell started us with it ignored, but for nohup's HUP."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> "Signals":
-        for number in ENDING:
-            before = signal.getsignal(number)
-            if number == signal.SIGHUP and before is signal.SIG_IGN:
-                continue  # nohup: whoever started us wants us to outlive the terminal
-            self._before[number] = before
-            signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)  # type: ignore[arg-type]
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self.seen += 1
-
-
-@contextmanager
-def _started(command: list[str], signals: Signals) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command as a group of its own, and end the whole group whatever happens."""
-    environment = {**os.environ, "DAGSTER_HOME": str(PROJECT), "DAGSTER_DISABLE_TELEMETRY": "1"}
-    server = subprocess.Popen(command, cwd=PROJECT, env=environment, start_new_session=True)  # noqa: S603 - ours
-    try:
-        yield server
-    finally:
-        _end(server, signals)
-
-
-def _end(server: subprocess.Popen[bytes], signals: Signals) -> None:
-    """Ask every process of the group to end, and make them end when they do not or are asked again."""
-    asked, until = signals.seen, time.monotonic() + GRACE_S
-    if _is_alive(server):
-        say("ending the web UI and what it runs; once more ends it at once")
-    _tell(server.pid, signal.SIGTERM)
-    while _is_alive(server) and time.monotonic() < until and signals.seen == asked:
-        time.sleep(LOOK_EVERY_S)
-    _tell(server.pid, signal.SIGKILL)
-    server.wait()
-
-
-def _tell(group: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(group, number)
-
-
-def _is_alive(server: subprocess.Popen[bytes]) -> bool:
-    """Whether a process of the group still runs; one that ended and that nobody asked about does not."""
-    if server.poll() is None:
-        return True
-    stats = Path("/proc").glob("[0-9]*/stat")
-    fields = [_stat(file) for file in stats]
-    if fields:
-        return any(len(each) > 2 and each[2] == str(server.pid) and each[0] not in "ZX" for each in fields)  # noqa: PLR2004 - state, parent, group
-    try:
-        os.killpg(server.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _stat(file: Path) -> list[str]:
-    """Return state, parent and group of a process; nothing if it has ended meanwhile."""
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:3]
-    except OSError:
-        return []
