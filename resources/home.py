@@ -42,6 +42,11 @@ def is_home(home: Path) -> bool:
     return (home / MARKER).is_file() or (home / CATALOG).is_file()
 
 
+def is_writable(home: Path) -> bool:
+    """Whether a home takes new files; one that is not there yet may be made."""
+    return not home.exists() or os.access(home, os.W_OK | os.X_OK)
+
+
 def refuse_none(home: Path) -> None:
     """Refuse a folder that is no home.
 

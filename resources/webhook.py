@@ -6,6 +6,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
+WEBHOOK = "SYNTH_WEBHOOK_URL"
+"""Variable with the address of a chat channel or the like."""
+
 TIMEOUT_S = 10
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import dagster as dg
 from dagster._utils.error import SerializableErrorInfo
 
-from resources.webhook import post
+from resources.webhook import WEBHOOK, post
 
-WEBHOOK = "SYNTH_WEBHOOK_URL"
 PARTITION_TAG = "dagster/partition"
 
 

@@ -82,7 +82,7 @@ def _to_start(due: Sequence[Topup], launched: Callable[[str], Started | None]) -
     return wanted, waiting
 
 
-def _cases(lake: DuckLake, recipe: Recipe) -> list[Case]:
+def cases_of(lake: DuckLake, recipe: Recipe) -> list[Case]:
     """Return the unfinished batches that are partitions of the present recipe."""
     partitions = batches_of(recipe.model)
     found = unfinished(lake, recipe, is_busy=lambda batch: not is_free(lake.home, recipe.dataset, batch))
@@ -101,7 +101,7 @@ def regeneration_sensor(recipes: Sequence[Recipe], jobs: Mapping[str, Job]) -> d
     )
     def regeneration(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[DuckLake]) -> dg.SensorResult:
         readable, broken = as_on_disk(recipes)
-        cases = [case for recipe in readable for case in _cases(lake, recipe)]
+        cases = [case for recipe in readable for case in cases_of(lake, recipe)]
         due, silent = topups(cases, now=datetime.now(UTC))
         wanted, waiting = _to_start(due, launched_on(context.instance))
         silent += waiting

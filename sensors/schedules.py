@@ -4,10 +4,9 @@ from datetime import date
 
 import dagster as dg
 import polars as pl
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.scheduler.instigation import InstigatorStatus
 
 from resources.lake import DuckLake
+from sensors.switches import is_switched_on, schedule_name
 from synth_assets.assets.partitions import batch_job, current_batch
 from synth_assets.domain.transactions import Lake
 from synth_assets.recipe.loader import Recipe
@@ -15,11 +14,6 @@ from synth_assets.recipe.model import RecipeModel
 
 MORNING = "0 6"
 """Minute and hour of the default tick of daily and weekly batches, in the recipe's time zone."""
-
-
-def schedule_name(dataset: str) -> str:
-    """Name of a dataset's schedule."""
-    return f"{dataset}_schedule"
 
 
 def cron_of(model: RecipeModel) -> str:
@@ -47,14 +41,6 @@ def is_new(lake: Lake) -> bool:
     return lake.read("heads").is_empty()
 
 
-def is_switched_on(instance: dg.DagsterInstance, dataset: str) -> bool:
-    """Whether somebody switched a dataset's schedule on in this instance, and not its recipe alone."""
-    states = instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)
-    return any(
-        state.status is InstigatorStatus.RUNNING for state in states if state.instigator_name == schedule_name(dataset)
-    )
-
-
 def batch_schedule(recipe: Recipe) -> dg.ScheduleDefinition:
     """Return the schedule of a dataset. A period that was missed is a partition to backfill, not another tick."""
     model = recipe.model
@@ -74,7 +60,7 @@ def batch_schedule(recipe: Recipe) -> dg.ScheduleDefinition:
         batch = current_batch(model, context.scheduled_execution_time)
         if batch is None:
             return dg.SkipReason(f"{recipe.dataset} starts at {model.start}")
-        if is_new(lake) and not is_switched_on(context.instance, recipe.dataset):
+        if is_new(lake) and not is_switched_on(context.instance, schedule_name(recipe.dataset)):
             return dg.SkipReason(
                 "nothing was ever made in this home, and a volume that is not mounted looks the same: it waits for a "
                 "first batch by hand, or for a person who switches it on here"

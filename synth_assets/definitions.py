@@ -10,6 +10,7 @@ import dagster as dg
 from resources.lake import reading_lake
 from resources.places import recipes_folder, synth_home
 from resources.wiring import ClaimsResource, EmbedderResource, GeneratorsResource, LakeResource, RealDataReader
+from sensors.alerts import alert_sensor
 from sensors.failures import failure_sensor
 from sensors.inbox import inbox_sensor
 from sensors.marts import marts_sensor
@@ -58,6 +59,7 @@ def build_defs(
             template_sensor(readable, jobs),
             inbox_sensor(readable, jobs),
             failure_sensor(),
+            alert_sensor(readable),
             marts_sensor(),
         ],
         resources={

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sensors.failures import WEBHOOK
+from resources.webhook import WEBHOOK
 from tests.command import DATASET, Home, tiny
 from tests.fakes.chat_provider import ChatProvider
 from tests.fakes.webhook import Webhook

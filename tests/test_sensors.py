@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 
 from resources.claims import Claims
-from resources.webhook import post
-from sensors.failures import WEBHOOK, failure_sensor, notice
+from resources.webhook import WEBHOOK, post
+from sensors.failures import failure_sensor, notice
 from sensors.regeneration import MAX_RESUMES, RETRY_AFTER, regeneration_sensor, topups
 from sensors.releases import Candidate, due, release_sensor
 from sensors.templates import Inputs, changed, template_sensor

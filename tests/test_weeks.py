@@ -45,9 +45,11 @@ def done(web: Web) -> bool:
 
 
 def test_a_machine_that_loses_its_power_goes_on_by_itself(tmp_path: Path) -> None:
-    with ChatProvider(latency_s=0.1) as provider:
-        recipes = tiny(tmp_path, batch={"accept": ACCEPT}, generator={"concurrency": 2})
-        machine = Machine(Home(tmp_path / "home", provider.base_url, recipes), tmp_path / "log")
+    recipes = tiny(tmp_path, batch={"accept": ACCEPT}, generator={"concurrency": 2})
+    with (
+        ChatProvider(latency_s=0.1) as provider,
+        Machine(Home(tmp_path / "home", provider.base_url, recipes), tmp_path / "log") as machine,
+    ):
         web = machine.start()
         web.backfill(DATASET, CHAIN, BATCHES)
         wait_for(lambda: len(started(web)) == AT_ONCE and len(provider.requests) > AT_ONCE)

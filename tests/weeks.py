@@ -19,6 +19,7 @@ PARTS = {
     "web server": "dagster_webserver",
     "daemon": "resources.daemon",
     "code server": "dagster code-server start",
+    "code behind the server": "dagster api grpc",
     "supervisor": "synth ui",
     "worker": "multiprocessing.spawn",
 }
@@ -39,6 +40,12 @@ class Machine:
     port: int = field(default_factory=any_free)
     _process: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> "Machine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lose_power()
+
     def start(self) -> Web:
         """Switch it on, and return the web server once it answers."""
         with self.log.open("ab") as said:
@@ -58,8 +65,8 @@ class Machine:
         while pids := [pid for pid, _ in self.processes()]:
             for pid in pids:
                 kill(pid, signal.SIGKILL)
-        assert self._process is not None
-        self._process.wait(timeout=PATIENCE_S)
+        if self._process is not None:
+            self._process.wait(timeout=PATIENCE_S)
 
     def kill(self, part: str) -> int:
         """End every process of one kind and return how many there were."""

@@ -10,9 +10,9 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from resources.home import CATALOG, is_home, no_home
+from resources.home import CATALOG, is_home, is_writable, no_home
 from resources.lake.damage import is_broken
-from resources.lake.place import is_writable, place
+from resources.lake.place import place
 from resources.postgres import Server
 from synth_assets.errors import IntegrityError, StoppedError, SynthError, UsageError
 from synth_assets.tables import TABLES, Table

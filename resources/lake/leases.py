@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.home import is_home, no_home
+from resources.home import is_home, is_writable, no_home
 from resources.lake.head_file import VARIABLE as HEAD_FILE
-from resources.lake.place import is_writable
 from resources.lake.signing import KEY
 from resources.lake.store import DuckLake, open_lake
 from resources.postgres import catalog_server

@@ -1,6 +1,5 @@
 """Where the catalog of a home is, for a person, and whether the home may be written to."""
 
-import os
 from pathlib import Path
 
 from resources.home import CATALOG
@@ -10,8 +9,3 @@ from resources.postgres import Server
 def place(server: Server | None, home: Path) -> str:
     """Return where the catalog is; a password is never shown."""
     return f"{server.variable}, {server.shown}" if server else str(home / CATALOG)
-
-
-def is_writable(home: Path) -> bool:
-    """Whether a home takes new files; one that is not there yet may be made."""
-    return not home.exists() or os.access(home, os.W_OK | os.X_OK)

@@ -14,6 +14,7 @@ import duckdb
 import polars as pl
 
 from resources.actor import acting_as
+from resources.home import is_writable
 from resources.journal import prefixes
 from resources.lake.chains import Chains, migration, refuse_unnamed
 from resources.lake.connection import connect, missing_tables, quoted
@@ -21,7 +22,7 @@ from resources.lake.damage import is_damage, is_disk_full, read_error, sound
 from resources.lake.head_file import head_file
 from resources.lake.identity import NAMED_IN, recognised
 from resources.lake.ledger import Ledger
-from resources.lake.place import is_writable, place
+from resources.lake.place import place
 from resources.lake.signing import signer
 from resources.locks import commit_lock, holding
 from resources.objects import ObjectFiles, disk_full

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,6 +62,18 @@ def examine(project: Project, environ: Environ) -> list[Finding]:
         except Exception as error:  # noqa: BLE001 - the doctor must live through every illness
             findings.append(Finding(_title(check), False, f"failed with {type(error).__name__}", "run it with --debug"))
     return findings
+
+
+def end_dead_runs(project: Project) -> int:
+    """End the runs whose process is gone, and return how many there were."""
+    from resources.owners import dead_runs, end_dead
+
+    if not is_home(project.home):
+        return 0
+    with project.instance() as instance:
+        dead = dead_runs(instance)
+        end_dead(instance, dead)
+    return len(dead)
 
 
 def _title(check: Callable[..., object]) -> str:
@@ -247,27 +260,31 @@ def _profiles(project: Project, environ: Environ) -> Iterator[Finding]:
         yield Finding(f"provider {name}", problem is None, says, fix)
 
 
+def _waiting(project: Project, _: Environ) -> Iterator[Finding]:
+    """List what waits for a person."""
+    from sensors.troubles import troubles
+
+    recipes = [each for each in project.datasets() if not isinstance(each, BrokenRecipe)]
+    with project.instance() as instance:
+        found = troubles(project.lake, instance, recipes, now=datetime.now(UTC))
+    for each in found:
+        yield Finding(each.key, False, each.what, each.fix)
+    if not found:
+        yield Finding("waiting", True, "nothing waits for a person")
+
+
 def _claims(project: Project, _: Environ) -> Iterator[Finding]:
-    """List open attempts and claims; a claim ends with its holder, so a free one with an open attempt only waits."""
+    """List the batches that somebody works on; a claim ends with its holder."""
     from resources.claims import is_free
 
-    batches = project.lake.read("batches")
-    planned = batches.filter(batches["attempts"] > 0).height
-    waiting = 0
-    for row in batches.sort("dataset", "batch").iter_rows(named=True):
-        dataset, batch = row["dataset"], row["batch"]
+    batches = project.lake.read("batches").sort("dataset", "batch").select("dataset", "batch", "attempts")
+    for dataset, batch, _attempts in batches.iter_rows():
         if not is_free(project.home, dataset, batch):
             yield Finding(f"claim {dataset} {batch}", True, "held: a process works on it")
-        elif row["open_attempt"] is not None:
-            waiting += 1
-            says = (
-                f"attempt {row['open_attempt']} is open and nobody works on it; `synth run {dataset} --batch {batch}`"
-            )
-            yield Finding(f"claim {dataset} {batch}", True, f"{says} goes on")
-    if not waiting:
-        yield Finding("claims", True, f"{counted(planned, 'batch', 'batches')}, no attempt was left open")
+    planned = batches.filter(batches["attempts"] > 0).height
+    yield Finding("batches", True, f"{counted(planned, 'batch', 'batches')} planned so far")
 
 
 CHECKS = (_python, _packages, _home, _data_files, _recipes, _provider, _profiles)
-OF_A_HOME = (_catalog, _dagster_instance, _claims)
+OF_A_HOME = (_catalog, _dagster_instance, _claims, _waiting)
 """Checks of what only a home has."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from synth_assets.cli.missed import missed_by_dataset
 from synth_assets.cli.output import as_json, console, counted, errors, print_json, print_table, say, visible
 from synth_assets.cli.project import Project
 from synth_assets.cli.tree import print_lineage
@@ -42,8 +43,10 @@ def status(*, dataset: str | None, answers: bool, is_json: bool) -> None:
         show_answers(project, dataset, is_json=is_json)
         return
     found = [status_of(project.lake, name) for name in ([dataset] if dataset else known)]
+    missed = missed_by_dataset(project, found)
     for facts in found:
         _say_more(project, facts, is_detailed=dataset is not None)
+        facts["missed"] = missed.get(facts["dataset"])
     if is_json:
         print_json(found[0] if dataset else found)
         return
@@ -79,6 +82,8 @@ def _print_status(facts: dict[str, Any], *, is_detailed: bool) -> None:
     if not facts["batches"]:
         say(f"  no batch yet; `synth run {facts['dataset']}` makes one")
         return
+    if facts["missed"]:
+        say(f"  {facts['missed']['what']}; {facts['missed']['fix']} makes up for it")
     rows = [
         [funnel["batch"], f"r{funnel['revision']}", *(funnel[name] for name in COUNTS), _state(funnel)]
         for funnel in facts["batches"]

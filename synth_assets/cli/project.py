@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from resources.home import is_home, no_home
+from resources.home import is_home, is_writable, no_home
 from resources.places import PROJECT, recipes_folder, synth_home
 from synth_assets.cli.output import note
 from synth_assets.errors import StoppedError, UsageError
@@ -35,6 +35,11 @@ class Project:
         self.root = PROJECT
         self.home = synth_home()
         self._kept_open = ExitStack()
+
+    @property
+    def may_write(self) -> bool:
+        """Whether this user may write to the home."""
+        return is_writable(self.home)
 
     @cached_property
     def recipes(self) -> Path:

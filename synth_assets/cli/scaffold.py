@@ -55,15 +55,20 @@ def _write(folder: Path, files: dict[str, str]) -> None:
 
 
 @click.command()
+@click.option("--cure", is_flag=True, help="First end the runs that look alive and whose process is gone.")
 @as_json
-def doctor(*, is_json: bool) -> None:
-    """Look at everything a run needs, and say how to mend what is broken.
+def doctor(*, cure: bool, is_json: bool) -> None:
+    """Look at everything a run needs and at what waits for a person, and say how to mend it.
 
-    The exit code is that of the gravest problem: 2 for a wrong recipe, 4 for what contradicts itself, else 1.
+    The exit code is that of the gravest problem: 2 for a wrong recipe, 4 for what contradicts itself, else 1; so a cron
+    job can call it.
     """
-    from synth_assets.cli.checkup import examine
+    from synth_assets.cli.checkup import end_dead_runs, examine
 
-    findings = examine(Project(is_imagining=True), os.environ)
+    project = Project(is_imagining=True)
+    if cure:
+        say(f"ended {counted(end_dead_runs(project), 'dead run')}")
+    findings = examine(project, os.environ)
     if is_json:
         print_json([dataclasses.asdict(finding) for finding in findings])
     for finding in () if is_json else findings:

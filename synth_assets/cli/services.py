@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,10 @@ LOOK_EVERY_S = 0.2
 READY_WITHIN_S = 180.0
 """How long what others need may take to begin; they are started then in any case and wait for it themselves."""
 
+PROBE_EVERY_S = 10.0
+STUCK_S = 120.0
+"""Longest silence of a service that lives: Dagster's code server does not notice that the process behind it is gone."""
+
 MOST_DEATHS, WITHIN_S = 5, 300.0
 """A service that dies more often in so many seconds is not started again: something is wrong that a start mends not."""
 REFUSALS = frozenset({2, 3, 4})
@@ -33,20 +38,34 @@ class Service:
     Attributes:
         name: for a person.
         command: what to execute, in the checkout.
-        is_ready: whether those after it may begin.
+        is_ready: whether it does its work; None believes it as long as it lives.
+        worked_at: when it was last seen to, by the clock that never jumps.
     """
 
     name: str
     command: list[str]
-    is_ready: Callable[[], bool] = lambda: True
+    is_ready: Callable[[], bool] | None = None
+    worked_at: float = 0.0
     process: subprocess.Popen[bytes] | None = None
     deaths: list[float] = field(default_factory=list)
 
     def start(self) -> int:
         """Start it as a group of its own, and return the group's id."""
+        self.worked_at = time.monotonic()
         environment = {**os.environ, "DAGSTER_HOME": str(PROJECT), "DAGSTER_DISABLE_TELEMETRY": "1"}
         self.process = subprocess.Popen(self.command, cwd=PROJECT, env=environment, start_new_session=True)  # noqa: S603 - ours
         return self.process.pid
+
+    def probe(self) -> None:
+        """See for ever whether it does its work."""
+        while self.is_ready is not None:
+            if self.is_ready():
+                self.worked_at = time.monotonic()
+            time.sleep(PROBE_EVERY_S)
+
+    def is_stuck(self) -> bool:
+        """Whether it lives and has not done its work for long."""
+        return self.is_ready is not None and time.monotonic() - self.worked_at > STUCK_S
 
     def may_start_again(self) -> bool:
         """Whether it died seldom enough; call it once for every death."""
@@ -76,10 +95,11 @@ def keep_running(services: Sequence[Service]) -> Ended | None:
         for each in services:
             groups.append(each.start())
             _wait(each, signals)
+            threading.Thread(target=each.probe, daemon=True).start()
         while not signals.seen:
             time.sleep(LOOK_EVERY_S)
             for each in services:
-                code = each.process.poll() if each.process is not None else None
+                code = _ended(each)
                 if code is None:
                     continue
                 if code in REFUSALS or not each.may_start_again():
@@ -89,8 +109,21 @@ def keep_running(services: Sequence[Service]) -> Ended | None:
         return None
 
 
+def _ended(service: Service) -> int | None:
+    """Return the exit code of a service that has ended; one that lives and does not work is ended here."""
+    if service.process is None:
+        return None
+    if service.process.poll() is None and service.is_stuck():
+        note(f"the {service.name} has not answered for {STUCK_S:.0f} s and is ended")
+        service.process.kill()
+        service.process.wait()
+    return service.process.poll()
+
+
 def _wait(service: Service, signals: "Signals") -> None:
     until = time.monotonic() + READY_WITHIN_S
+    if service.is_ready is None:
+        return
     while not (signals.seen or service.is_ready() or time.monotonic() > until):
         if service.process is None or service.process.poll() is not None:
             return

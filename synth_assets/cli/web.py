@@ -17,6 +17,8 @@ from synth_assets.errors import StoppedError, UsageError
 HOST = "127.0.0.1"
 HIGHEST_PORT = 65_535
 PORTS_TRIED = 100
+OUTLIVES_S = "60"
+"""How long the process that holds the code does without its server: on a busy machine Dagster's 20 s are too few."""
 
 
 @click.command()
@@ -68,7 +70,7 @@ def _code_server(module: dict[str, str], at: Path) -> Service:
     command = [sys.executable, "-m", "dagster", "code-server", "start", "-m", name, "--location-name", location]
     return Service(
         f"code server of {location}",
-        [*command, "--socket", str(at), "--log-level", "warning"],
+        [*command, "--socket", str(at), "--log-level", "warning", "--heartbeat-ttl", OUTLIVES_S],
         is_ready=lambda: _answers(at),
     )
 
@@ -81,7 +83,7 @@ def _answers(socket_file: Path) -> bool:
     if not socket_file.exists():
         return False
     try:
-        DagsterGrpcClient(socket=str(socket_file)).ping("")
+        DagsterGrpcClient(socket=str(socket_file)).list_repositories()
     except DagsterUserCodeUnreachableError:
         return False
     return True

@@ -1,0 +1,29 @@
+"""The periods of datasets that nobody started though a schedule was to."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from synth_assets.cli.project import Project
+from synth_assets.recipe import BrokenRecipe
+
+
+def missed_by_dataset(project: Project, found: Sequence[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return what and fix of the missed periods of datasets that have batches, by dataset.
+
+    Dagster's instance alone knows what is switched on, and opening it takes a second: where nothing was ever made,
+    nothing can have been missed.
+
+    Args:
+        project: the checkout.
+        found: facts of `status`.
+    """
+    made = {facts["dataset"] for facts in found if facts["batches"]}
+    recipes = [each for each in project.datasets() if each.dataset in made and not isinstance(each, BrokenRecipe)]
+    if not recipes or not project.may_write:
+        return {}
+    from sensors.troubles import missed_of
+
+    with project.instance() as instance:
+        told = {recipe.dataset: missed_of(project.lake, instance, recipe, now=datetime.now(UTC)) for recipe in recipes}
+    return {dataset: {"what": each[0].what, "fix": each[0].fix} for dataset, each in told.items() if each}
