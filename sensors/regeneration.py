@@ -59,7 +59,9 @@ def _left_alone(case: Case, now: datetime) -> str | None:
         return str(case.refusal)
     if case.is_unjudged and not case.is_busy:
         return None
-    again_at = case.looked_at + RETRY_AFTER if case.is_silent and case.looked_at else now
+    # A look that is still to come was dated by a clock that ran ahead: how long ago it was nobody knows.
+    is_recent = case.is_silent and case.looked_at is not None and case.looked_at <= now
+    again_at = case.looked_at + RETRY_AFTER if is_recent and case.looked_at else now
     reasons = {
         "somebody works on it": case.is_busy,
         f"attempt {case.attempt} was stopped {case.stops} times; a person should look": case.stops > MAX_RESUMES,

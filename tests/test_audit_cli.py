@@ -2,12 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import orjson
 import pytest
 
-from resources.lake import DuckLake, open_lake
+from resources.lake import DuckLake, open_lake, store
 from synth_assets.cli.main import _exit_code
 from synth_assets.cli.output import console
 from synth_assets.cli.project import Project
@@ -304,6 +305,66 @@ def test_the_log_shows_who_did_what_newest_last(synth: Run, lake: DuckLake) -> N
     assert code == 0
     assert (first[0], second[0]) == ("14", "15")
     assert second[-5:] == ["ada", "try", "run", head_of(lake)[:12], first[-2]]
+
+
+class ClockAYearAhead(datetime):
+    """What a machine says whose clock is wrong."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) + timedelta(days=365)
+
+
+def a_year_ahead(lake: DuckLake, key: str, dataset: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "datetime", ClockAYearAhead)
+        lake.commit(commit(key, used(1, dataset), dataset=dataset))
+
+
+def test_a_clock_that_ran_ahead_hides_nothing_that_was_written_after_it(synth: Run, lake: DuckLake) -> None:
+    for number in range(3):
+        a_year_ahead(lake, f"ahead {number}", FILMS)
+    lake.commit(commit("since", used(1, FILMS), dataset=FILMS))
+
+    last, wider = (orjson.loads(synth("log", FILMS, "--json", "--limit", limit)[1]) for limit in ("1", "3"))
+
+    assert [entry["commit_key"] for entry in last] == ["since"]
+    assert [(entry["commit_key"], entry["is_earlier"]) for entry in wider] == [
+        ("ahead 1", False),
+        ("ahead 2", False),
+        ("since", True),
+    ]
+
+
+def test_an_entry_of_an_earlier_time_than_the_one_before_is_marked(synth: Run, lake: DuckLake) -> None:
+    assert "earlier" not in synth("log", FILMS)[1], "nothing is said of clocks that went on"
+    a_year_ahead(lake, "ahead", FILMS)
+    lake.commit(commit("since", used(1, FILMS), dataset=FILMS))
+
+    out = synth("log", FILMS, "--limit", "2")[1]
+
+    title, ahead, since, said = out.splitlines()
+    assert "clock" in title
+    assert "earlier" not in ahead
+    assert " earlier " in since
+    assert "an earlier time than the entry it follows" in said
+
+
+def test_the_log_of_all_datasets_shows_the_end_of_every_chain_whatever_its_clock_said(
+    synth: Run, lake: DuckLake
+) -> None:
+    lake.commit(commit("b1", used(1, "b"), dataset="b"))
+    for number in range(2):
+        a_year_ahead(lake, f"a{number}", "a")
+    lake.commit(commit("a2", used(1, "a"), dataset="a"))
+    lake.commit(commit("b2", used(1, "b"), dataset="b"))
+    for number in range(2):
+        a_year_ahead(lake, f"c{number}", "c")
+
+    told = orjson.loads(synth("log", "--json", "--limit", "2")[1])
+
+    shown = [entry["commit_key"] for entry in told if entry["dataset"] != FILMS]
+    assert shown == ["b1", "a1", "a2", "b2", "c0", "c1"], "by time, but no chain out of its order"
 
 
 def test_the_log_for_programs_holds_whole_entries(synth: Run, lake: DuckLake) -> None:

@@ -73,6 +73,9 @@ def test_a_batch_more_than_a_period_after_all_that_was_written_down_is_said(
 
     assert gap_before(chain, model, batch) == gap
     assert gap_before(Chain("tiny", partitions={batch: [of_itself]}), model, batch) is None, "nothing tells"
+    ahead = Entry(0, "c" * 64, "key 0", "generated", "", NOON + timedelta(days=900), {})
+    chain.partitions["2026-11-19"] = [ahead]
+    assert gap_before(chain, model, batch) == gap, "the clock of an entry before the last does not count"
     if gap is not None:
         assert f"{gap.days} days after anything tiny has written down" in said_of(gap, "tiny", batch)
 

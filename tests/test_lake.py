@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +324,23 @@ def test_payload_of_a_kind_is_one_frame_in_the_order_it_was_stored(either: AnyLa
     assert either.payload("texts", TEXTS, dataset="tiny")["sample_id"].to_list() == ["2", "0", "1"]
     assert either.payload("texts", TEXTS, dataset="tiny", batch="b0")["sample_id"].to_list() == ["0"]
     assert either.payload("answers", TEXTS, dataset="tiny").schema == TEXTS
+
+
+def test_payload_stays_in_the_order_of_the_chain_whatever_the_clock_said(lake: DuckLake) -> None:
+    class Behind(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) - timedelta(days=365)
+
+    for number in range(2):
+        stored = lake.put_frame(pl.DataFrame({"sample_id": [str(number)], "text": ["t"]}))
+        lake.commit(commit(f"k{number}", payload=[("texts", "b", stored)]))
+    stored = lake.put_frame(pl.DataFrame({"sample_id": ["2"], "text": ["t"]}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "datetime", Behind)
+        lake.commit(commit("k2", payload=[("texts", "b", stored)]))
+
+    assert lake.payload("texts", TEXTS, dataset="tiny")["sample_id"].to_list() == ["0", "1", "2"]
 
 
 def test_the_same_bytes_are_named_once_for_each_thing_they_are(either: AnyLake) -> None:

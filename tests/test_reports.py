@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,7 @@ from synth_assets.reports.funnel import _stop, funnel, known_datasets, status
 from synth_assets.reports.lineage import of_model_run, of_prompt, of_sample, of_version
 from synth_assets.reports.nodes import Node
 from synth_assets.reports.releases import released_files, version_number, versions
-from tests.fakes.lake_rows import DATASET, GREEN, STOPPED, model_run, request, sample, small_lake
+from tests.fakes.lake_rows import DATASET, GREEN, NOON, STOPPED, model_run, request, sample, small_lake
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,19 @@ def test_versions_say_what_each_changed_and_how_its_models_did(lake: DuckLake) -
     assert (first["aliases"], second["aliases"]) == (["production"], ["latest"])
     assert [run["accuracy"] for run in second["model_runs"]] == [0.72]
     assert first["is_marked"]
+
+
+def test_model_runs_stand_in_the_order_of_the_chain_whatever_the_clock_said(own_lake: DuckLake) -> None:
+    old = own_lake.read("model_runs", model_run_id=model_run(2))
+    for number in range(2):
+        said = {"model_run_id": f"run {number}", "trained_at": NOON + timedelta(days=365 - number)}
+        row = old.with_columns(pl.lit(value).cast(old.schema[name]).alias(name) for name, value in said.items())
+        told = {"model_run_id": said["model_run_id"]}
+        own_lake.commit(Commit(DATASET, f"t{number}", "model_run", "", told, changes=[Change("model_runs", row, told)]))
+
+    runs = versions(own_lake, DATASET)[-1]["model_runs"]
+
+    assert [each["model_run_id"] for each in runs] == [model_run(2), "run 0", "run 1"]
 
 
 @pytest.mark.parametrize(("name", "number"), [("v1", 1), ("2", 2), ("latest", 2), ("production", 1)])

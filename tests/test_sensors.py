@@ -16,6 +16,7 @@ from sensors.failures import failure_sensor, notice
 from sensors.regeneration import MAX_RESUMES, RETRY_AFTER, regeneration_sensor, topups
 from sensors.releases import Candidate, due, release_sensor
 from sensors.templates import Inputs, changed, template_sensor
+from synth_assets.assets import batch as assets
 from synth_assets.definitions import build_defs
 from synth_assets.jobs import dataset_jobs
 from synth_assets.reports.unfinished import Case, unfinished
@@ -209,6 +210,26 @@ def test_a_stopped_attempt_is_resumed_later_and_not_opened_anew(world: World) ->
     now, later = case.looked_at, case.looked_at + RETRY_AFTER
     assert topups([case], now=now)[0] == []
     assert [each.key for each in topups([case], now=later)[0]] == [f"tiny/{DAY}/attempt-1/resume-1"]
+
+
+def test_a_stop_that_a_clock_ahead_has_dated_keeps_nobody_waiting_until_then() -> None:
+    stopped = replace(SHORT, is_silent=True, looked_at=NOON + timedelta(days=365))
+
+    assert [each.batch for each in topups([stopped], now=NOON)[0]] == [DAY]
+
+
+def test_the_last_stage_of_a_batch_says_when_it_was_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.generator.stop_after = 5
+    with monkeypatch.context() as patch:
+        ahead = datetime.now(UTC) + timedelta(days=365)
+        patch.setattr(assets, "now", lambda: ahead)
+        world.run()
+    world.run()
+
+    [case] = unfinished(world.lake, world.recipe, is_busy=lambda batch: False)
+
+    assert case.looked_at is not None
+    assert case.looked_at < ahead
 
 
 def test_a_spent_budget_is_silent_until_it_is_raised(world: World) -> None:

@@ -208,6 +208,21 @@ def migration(
     return commit, lines
 
 
+def in_order_of(chain: Chain, named: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of `objects` in the order the entries of a chain name them; clocks that ran ahead do not count.
+
+    Args:
+        chain: of the dataset.
+        named: rows of `objects`; what no entry tells apart, as in one migration, stays in their order.
+    """
+    name = pl.col("object_sha256") + pl.col("suffix")
+    seqs = [
+        chain.payload.get((kind, batch, file), chain.objects.get(file, 0))
+        for kind, batch, file in named.select("kind", "batch", name).rows()
+    ]
+    return named.with_columns(pl.Series("seq", seqs, dtype=pl.Int64)).sort("seq", maintain_order=True).drop("seq")
+
+
 def refuse_unnamed(chain: Chain, named: pl.DataFrame, kind: str, equals: Mapping[str, Any]) -> None:
     """Refuse payload that the catalog names and the chain does not, or the other way round.
 

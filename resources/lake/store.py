@@ -16,7 +16,7 @@ import polars as pl
 from resources.actor import acting_as
 from resources.home import is_writable
 from resources.journal import prefixes
-from resources.lake.chains import Chains, migration, refuse_unnamed
+from resources.lake.chains import Chains, in_order_of, migration, refuse_unnamed
 from resources.lake.connection import connect, missing_tables, quoted
 from resources.lake.damage import is_damage, is_disk_full, read_error, sound
 from resources.lake.head_file import head_file
@@ -184,8 +184,9 @@ class DuckLake:
 
     def _named(self, kind: str, equals: Mapping[str, Any]) -> pl.DataFrame:
         named = self.read("objects", kind=kind, **equals).sort("stored_at", "object_sha256")
-        refuse_unnamed(self.chain(equals["dataset"]), named, kind, equals)
-        return named
+        chain = self.chain(equals["dataset"])
+        refuse_unnamed(chain, named, kind, equals)
+        return in_order_of(chain, named)
 
     def commit(self, commit: Commit) -> Receipt:
         """Apply a commit; see `Lake.commit`."""

@@ -42,12 +42,13 @@ def gap_before(chain: Chain, model: RecipeModel, batch: str) -> timedelta | None
         model: its recipe.
         batch: a partition key of it.
     """
-    others = [entries[-1].entered_at for partition, entries in chain.partitions.items() if partition != batch]
+    others = [entries[-1] for partition, entries in chain.partitions.items() if partition != batch]
     if not others:
         return None
     pattern = HOURLY_KEY if model.cadence == "hourly" else DAILY_KEY
     begins = datetime.strptime(batch, pattern).replace(tzinfo=ZoneInfo(model.timezone))
-    gap = begins - max(others)
+    # The last entry, not the latest time: that may be of the day the clock ran ahead before, and would hide the next.
+    gap = begins - max(others, key=lambda entry: entry.seq).entered_at
     return gap if gap > PERIODS[model.cadence] else None
 
 

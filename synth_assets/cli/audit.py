@@ -13,7 +13,9 @@ from synth_assets.errors import IntegrityError, UsageError
 if TYPE_CHECKING:
     from synth_assets.reports.audit import Audited
 
-COLUMNS = ("seq", "when", "of", "who", "action", "run", "entry", "after")
+COLUMNS = ("seq", "when", "clock", "of", "who", "action", "run", "entry", "after")
+EARLIER = "earlier"
+"""What the column `clock` says of an entry whose time is before that of the entry before."""
 SHORT = 12
 MOST_SHOWN = 1_000_000
 UNPROVEN = (
@@ -35,11 +37,19 @@ def audit() -> None:
 @audit.command("log")
 @click.argument("dataset", required=False)
 @click.option(
-    "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="Entries at most, the newest."
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=20,
+    show_default=True,
+    help="Entries of each dataset at most, its last.",
 )
 @as_json
 def log(*, dataset: str | None, limit: int, is_json: bool) -> None:
-    """Show the newest entries of DATASET, or of all datasets, newest last."""
+    """Show the last entries of DATASET, or of each dataset, newest last.
+
+    The last are those at the end of the chain, whatever time a clock gave them. One whose time is before that of the
+    entry it follows is marked.
+    """
     from synth_assets.reports.audit import log as log_of
 
     project = Project(is_reading=True)
@@ -48,8 +58,12 @@ def log(*, dataset: str | None, limit: int, is_json: bool) -> None:
     if is_json:
         print_json(entries)
         return
-    columns = COLUMNS if dataset else ("dataset", *COLUMNS)
+    columns = [name for name in ("dataset", *COLUMNS) if name != "dataset" or dataset is None]
+    is_marked = any(entry["is_earlier"] for entry in entries)
+    columns = columns if is_marked else [name for name in columns if name != "clock"]
     print_table("", columns, [[_cells(entry)[name] for name in columns] for entry in entries], numbers=("seq",))
+    if is_marked:
+        say(f"{EARLIER}: of an earlier time than the entry it follows, because a clock ran ahead or went back")
 
 
 def _cells(entry: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +71,7 @@ def _cells(entry: dict[str, Any]) -> dict[str, Any]:
         "dataset": entry["dataset"],
         "seq": entry["seq"],
         "when": entry["entered_at"],
+        "clock": EARLIER if entry["is_earlier"] else None,
         "who": entry["actor"],
         "action": entry["action"],
         "of": _subject(entry),

@@ -91,9 +91,32 @@ def datasets(lake: DuckLake) -> list[str]:
 
 
 def log(lake: DuckLake, dataset: str | None, limit: int) -> list[dict[str, Any]]:
-    """Return the newest entries of one dataset or of all, oldest first."""
+    """Return the last entries of one chain or of every chain, the newest last.
+
+    Which entries are the last is told by their place in the chain. A time is what a machine's clock said: one that ran
+    ahead would hide whatever is written until that time has come. So ``limit`` counts for each chain, because no time
+    proves which of two chains was written to later.
+
+    Several chains are merged by time without changing the order of any: an entry stands where the earliest time of
+    its own and all that follow it in its chain belongs.
+
+    Args:
+        lake: the lake.
+        dataset: whose chain; None for all.
+        limit: entries at most of each chain.
+
+    Returns:
+        Rows of `audit_log` with ``is_earlier``: whether the time is before that of the entry before in its chain.
+    """
     chosen = {} if dataset is None else {"dataset": dataset}
-    return lake.read("audit_log", **chosen).sort("entered_at", "dataset", "seq").tail(limit).to_dicts()
+    time = pl.col("entered_at")
+    entries = lake.read("audit_log", **chosen).sort("dataset", "seq")
+    told = entries.with_columns(
+        (time < time.shift(1).over("dataset")).fill_null(value=False).alias("is_earlier"),
+        time.cum_min(reverse=True).over("dataset").alias("until"),
+    )
+    last = told.group_by("dataset", maintain_order=True).tail(limit)
+    return last.sort("until", "dataset", "seq").drop("until").to_dicts()
 
 
 def verify(lake: DuckLake, dataset: str, head: str | None) -> Audited:

@@ -10,7 +10,7 @@ import polars as pl
 from synth_assets.checks.proof import proven, proven_rows, proven_states, stage_commits, verdicts_of_all
 from synth_assets.domain.standing import latest
 from synth_assets.domain.transactions import Lake
-from synth_assets.reports.releases import accuracies
+from synth_assets.reports.releases import accuracies, runs_in_order
 
 Node = dict[str, Any]
 Row = Mapping[str, Any]
@@ -164,7 +164,7 @@ class Uses:
         for row in proven_states(lake, "dataset_aliases", dataset).iter_rows(named=True):
             aliases.setdefault(row["version"], []).append(row["alias"])
         versions = proven_states(lake, "dataset_versions", dataset)
-        runs = proven(lake, "model_runs", dataset=dataset).sort("trained_at", "model_run_id")
+        runs = runs_in_order(lake, dataset)
         return cls(
             dataset=dataset,
             versions={row["version"]: row for row in versions.iter_rows(named=True)},

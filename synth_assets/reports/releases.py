@@ -11,6 +11,7 @@ from synth_assets.errors import UsageError
 from synth_assets.recipe.loader import Recipe
 from synth_assets.recipe.stored import recipe_of_release
 from synth_assets.stages.proof import proven_release
+from synth_assets.vocabulary import Stage
 
 
 def version_number(lake: Lake, dataset: str, name: str) -> int:
@@ -58,7 +59,7 @@ def versions(lake: Lake, dataset: str) -> list[dict[str, Any]]:
     rows = proven_states(lake, "dataset_versions", dataset)
     intervals = proven(lake, "version_members", dataset=dataset).select("added_in", "removed_in")
     aliases = proven_states(lake, "dataset_aliases", dataset)
-    runs = proven(lake, "model_runs", dataset=dataset).sort("trained_at", "model_run_id")
+    runs = runs_in_order(lake, dataset)
     accuracy = accuracies(lake, dataset)
     return [
         {
@@ -77,6 +78,18 @@ def versions(lake: Lake, dataset: str) -> list[dict[str, Any]]:
         }
         for row in rows.iter_rows(named=True)
     ]
+
+
+def runs_in_order(lake: Lake, dataset: str) -> pl.DataFrame:
+    """Return the model runs of a dataset by the place of their first entry in the chain, whatever clocks said.
+
+    Runs of an entry that does not name them, as those of an earlier time, come first and by their time.
+    """
+    trained = [entry for entry in lake.chain(dataset).entries if entry.action == Stage.MODEL_RUN]
+    place = {entry.details.get("model_run_id"): entry.seq for entry in reversed(trained)}
+    runs = proven(lake, "model_runs", dataset=dataset).sort("trained_at", "model_run_id")
+    seqs = pl.Series("seq", [place.get(run, 0) for run in runs["model_run_id"]], dtype=pl.Int64)
+    return runs.with_columns(seqs).sort("seq", maintain_order=True).drop("seq")
 
 
 def accuracies(lake: Lake, dataset: str) -> dict[str, dict[str, float]]:

@@ -84,7 +84,7 @@ def _case(lake: Lake, recipe: Recipe, row: Mapping[str, Any], commits: pl.DataFr
         is_busy=is_busy,
         stops=_stops(commits) if is_open else 0,
         is_silent=_is_silent(endings.filter(pl.col("attempt") == row["attempts"]), is_open=is_open),
-        looked_at=commits["committed_at"].max(),
+        looked_at=commits["committed_at"].last() if commits.height else None,
         last_seq=commits["commit_seq"].max() or 0,
         money_left_usd=None if budget is None else budget - math.fsum(endings.select(COUNTS_USD).to_series()),
     )
