@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,6 +43,27 @@ class Claim:
     dataset: str
     batch: str
     fence: int
+    lock: Lock = field(repr=False)
+    lake: Lake = field(repr=False)
+
+    def is_held(self) -> bool:
+        """Whether the batch is still ours: nobody else holds its lock, and nobody was here meanwhile.
+
+        A lock that was only lost - its file removed, its server started anew - is taken again under the same fence.
+
+        Raises:
+            StoppedError: the server of the claims does not answer.
+        """
+        with _mutex:
+            if self.lock.is_held():
+                return True
+            if not self.lock.acquire(wait_s=0):
+                return False
+            known = self.lake.read("batches", dataset=self.dataset, batch=self.batch)
+            if known["fence"].to_list() == [self.fence]:
+                return True
+            self.lock.release()
+            return False
 
     def guard(self) -> Swap:
         """Return the condition that refuses a commit once somebody else has claimed the batch."""
@@ -92,7 +113,7 @@ class Claims:
                 self._mine.append(lock.where)
                 if self._on_claim is not None:
                     self._on_claim(model.dataset, batch)
-            return Claim(model.dataset, batch, held.fence)
+            return Claim(model.dataset, batch, held.fence, held.lock, self._lake)
 
     def release(self) -> None:
         """Give back every claim of this object."""

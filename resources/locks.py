@@ -19,6 +19,9 @@ from synth_assets.errors import StoppedError
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Session  # noqa: N812 - psycopg2's class has a small letter
 
+SIGN_WAIT_S = 1.0
+"""How long the sign of a lock is waited for: a look holds it for a moment at most."""
+
 _HOLDER = """
     SELECT application_name
     FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -38,7 +41,7 @@ class Lock(Protocol):
         """Take the lock; False if somebody else still holds it after so many seconds."""
 
     def is_held(self) -> bool:
-        """Whether it is still ours: a server that was restarted has forgotten it."""
+        """Whether it is still ours: a server that was restarted has forgotten it, and a file can be removed."""
 
     def is_taken(self) -> bool:
         """Whether somebody holds it; looking never takes it, so nobody is refused for it."""
@@ -67,22 +70,34 @@ class FileLock:
         self._file, self._is_signed = file, is_signed
         self._lock = filelock.FileLock(file, thread_local=False)
         self._sign = filelock.FileLock(file.with_suffix(".held"), thread_local=False)
+        self._inode: tuple[int, int] | None = None
 
     def acquire(self, *, wait_s: float) -> bool:
         """Take the lock; see `Lock.acquire`."""
+        if self._lock.is_locked and not self.is_held():
+            self.release()  # of a file that is gone: holding it keeps nobody away
         self._file.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=wait_s)
         except filelock.Timeout:
             return False
+        self._inode = _inode(self._file)
         if self._is_signed:
             self._note.write_text(this_process(), encoding="utf-8")
-            self._sign.acquire()  # a look holds it for a moment at most
+            self._take_sign()
         return True
 
+    def _take_sign(self) -> None:
+        try:
+            self._sign.acquire(timeout=SIGN_WAIT_S)
+        except filelock.Timeout:  # its holder lost the lock: what it says of it is not true any more
+            Path(self._sign.lock_file).unlink(missing_ok=True)
+            self._sign.acquire(timeout=SIGN_WAIT_S)
+
     def is_held(self) -> bool:
-        """Whether it is ours."""
-        return self._lock.is_locked
+        """Whether it is ours: the file that others would lock is still the one that we have locked."""
+        # The inode of a file we hold open is given to no other file.
+        return self._lock.is_locked and self._inode is not None and _inode(self._file) == self._inode
 
     def is_taken(self) -> bool:
         """Whether somebody holds it; see `Lock.is_taken`.
@@ -194,6 +209,14 @@ class ServerLock:
         except LockNotAvailable:
             return False
         return True
+
+
+def _inode(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _value(session: "Session", sql: str, *values: object) -> object:

@@ -72,6 +72,18 @@ def test_who_stops_waiting_finds_the_work_again_and_pays_for_nothing_twice(tmp_p
     assert unfinished(tmp_path) == 0
 
 
+def test_a_file_is_not_handed_over_once_the_batch_is_no_longer_ours(tmp_path: Path) -> None:
+    with BatchProvider() as server:
+        generator = OpenAIGenerator(
+            CHAT, Remote(Address(server.base_url, KEY)), patience=PATIENT, home=tmp_path, poll_s=POLL_S
+        )
+        lost = generate(generator, calls(8), is_ours=lambda: False)
+
+    assert lost.stop.reason == QuarantineReason.STOPPED
+    assert outcomes(lost.endings) == {Outcome.NOT_SENT: 8}
+    assert server.uploads == 0
+
+
 def test_a_process_that_died_while_it_waited_goes_on_with_the_same_batch(tmp_path: Path) -> None:
     with BatchProvider() as server:
         submissions = Submissions(tmp_path, "reviews", "b1")

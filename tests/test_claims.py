@@ -12,8 +12,10 @@ import pytest
 
 from resources.claims import Claims, is_free
 from resources.lake import open_lake
+from resources.locks import FileLock
 from synth_assets.assets.factory import dataset_assets
-from synth_assets.domain.transactions import Commit
+from synth_assets.domain.ports import Call
+from synth_assets.domain.transactions import Commit, Swap
 from synth_assets.errors import RefusedError
 from synth_assets.recipe import Recipe, load_recipe
 from tests.fakes.embedder import HashedWords
@@ -21,6 +23,7 @@ from tests.fakes.generator import FakeGenerator, FakeGenerators
 from tests.fakes.lake import MemoryLake
 from tests.fakes.real_data import FakeRealData
 from tests.fakes.recipes import write_recipe
+from tests.fakes.world import World
 
 BATCH = "2026-11-01"
 
@@ -150,6 +153,83 @@ def test_a_claim_dies_with_its_holder(tmp_path: Path, recipe: Recipe) -> None:
 
         assert claims.hold(recipe.model, BATCH).batch == BATCH
     claims.release()
+
+
+def test_a_lock_whose_file_was_removed_keeps_nobody_away_and_says_so(tmp_path: Path) -> None:
+    lock, rival = (FileLock(tmp_path / "b.lock", is_signed=True) for _ in range(2))
+    assert lock.acquire(wait_s=0)
+    assert lock.is_held()
+
+    (tmp_path / "b.lock").unlink()
+    assert not lock.is_held()
+    assert rival.acquire(wait_s=0), "though the first still holds the sign beside it"
+    assert (lock.is_held(), rival.is_held()) == (False, True)
+    assert not lock.acquire(wait_s=0)
+    rival.release()
+    assert lock.acquire(wait_s=0)
+    assert lock.is_held()
+    lock.release()
+    assert not lock.is_held()
+
+
+def lock_file(home: Path) -> Path:
+    return home / "claims" / "tiny" / f"{BATCH}.lock"
+
+
+def test_a_claim_whose_lock_was_removed_is_taken_again_while_nobody_else_was_there(
+    tmp_path: Path, recipe: Recipe
+) -> None:
+    lake = MemoryLake(tmp_path)
+    claims = Claims(lake, tmp_path)
+    claim = claims.hold(recipe.model, BATCH)
+
+    lock_file(tmp_path).unlink()
+
+    assert claim.is_held()
+    assert fence_of(lake) == claim.fence
+    with pytest.raises(AssertionError), another_process(tmp_path, recipe):
+        raise RuntimeError("two hold the batch")
+    claims.release()
+    assert is_free(tmp_path, "tiny", BATCH)
+
+
+def test_a_claim_that_somebody_took_over_is_lost_while_they_hold_it_and_after(home: Path, recipe: Recipe) -> None:
+    lake = open_lake(home, {})
+    claims = Claims(lake, home)
+    claim = claims.hold(recipe.model, BATCH)
+
+    lock_file(home).unlink()
+    rival = FileLock(lock_file(home))
+    assert rival.acquire(wait_s=0)
+    assert not claim.is_held()
+    raised = Swap("batches", {"dataset": "tiny", "batch": BATCH}, {"fence": claim.fence}, {"fence": claim.fence + 1})
+    lake.commit(Commit(dataset="tiny", key="rival", action="claim", run_id="", details={}, swaps=[raised]))
+    rival.release()
+
+    assert not claim.is_held()
+    assert is_free(home, "tiny", BATCH), "it was not taken again"
+    claims.release()
+    lake.close()
+
+
+def test_a_batch_taken_over_while_the_model_was_asked_is_refused_before_its_commit(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    rival = FileLock(lock_file(world.home))
+
+    def taken_over(_: Call) -> str:
+        if not rival.is_held():
+            lock_file(world.home).unlink()
+            assert rival.acquire(wait_s=0)
+        return "nothing"
+
+    world.generator.say, world.generator.stop_after = taken_over, 3
+
+    told = world.run("prompt_templates", "seeds", "generation_plan", "generated").told
+    rival.release()
+
+    assert told["exit_code"] == 3
+    assert "claimed by another process in the meantime" in told["what"]
+    assert world.rows("generations").is_empty()
 
 
 def test_a_commit_under_an_old_fence_is_refused_and_changes_nothing(home: Path, recipe: Recipe) -> None:

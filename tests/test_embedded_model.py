@@ -53,7 +53,12 @@ def generate(
     generator: Router, planned: list[Call], batch: str, progress: Callable[[int, int], None] | None = None
 ) -> Endings:
     return generator.generate(
-        planned, dataset="reviews", batch=batch, spend_limit_usd=0.0, progress=progress or (lambda ended, total: None)
+        planned,
+        dataset="reviews",
+        batch=batch,
+        spend_limit_usd=0.0,
+        progress=progress or (lambda ended, total: None),
+        is_ours=lambda: True,
     )
 
 

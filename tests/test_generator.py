@@ -24,7 +24,7 @@ from resources.llm.provider import Address
 from resources.progress import ENDING
 from synth_assets.domain import ids
 from synth_assets.domain.ports import Call, Ending, Endings, Price, Provider
-from synth_assets.errors import SynthError, UsageError
+from synth_assets.errors import StoppedError, SynthError, UsageError
 from synth_assets.recipe.model import Generator as Settings
 from synth_assets.vocabulary import Outcome, QuarantineReason
 from tests.fakes.openai_server import FakeOpenAI, Fault, parse_fault
@@ -71,8 +71,16 @@ def generate(
     *,
     limit_usd: float | None = None,
     progress: Callable[[int, int], None] = lambda ended, total: None,
+    is_ours: Callable[[], bool] = lambda: True,
 ) -> Endings:
-    return generator.generate(planned, dataset="reviews", batch="b1", spend_limit_usd=limit_usd, progress=progress)
+    return generator.generate(
+        planned,
+        dataset="reviews",
+        batch="b1",
+        spend_limit_usd=limit_usd,
+        progress=progress,
+        is_ours=is_ours,
+    )
 
 
 def outcomes(endings: Sequence[Ending]) -> dict[Outcome, int]:
@@ -415,6 +423,53 @@ def test_the_first_interrupt_lets_what_was_sent_end_and_sends_nothing_more(
     assert stopped.stop.reason == QuarantineReason.STOPPED
     assert outcomes(stopped.endings) == {Outcome.ANSWERED: sent, Outcome.NOT_SENT: 20 - sent}
     assert sum(ending.lost for ending in stopped.endings) == 0
+
+
+def test_once_the_batch_is_no_longer_ours_what_was_sent_ends_and_nothing_more_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.llm.lookout.LOOK_EVERY_S", 0.0)
+    looks = iter([True, True])
+    with FakeOpenAI() as server:
+        patience = replace(PATIENT, concurrency=2)
+        generator = generator_at(server.base_url, tmp_path, patience=patience)
+        lost = generate(generator, calls(20), is_ours=lambda: next(looks, False))
+
+    sent = len(server.requests)
+    assert 0 < sent < 20
+    assert lost.stop.reason == QuarantineReason.STOPPED
+    assert outcomes(lost.endings) == {Outcome.ANSWERED: sent, Outcome.NOT_SENT: 20 - sent}
+
+
+def test_whose_the_batch_is_is_looked_at_before_anything_is_sent_and_then_once_a_second(tmp_path: Path) -> None:
+    looks: list[int] = []
+    with FakeOpenAI() as server:
+
+        def look() -> bool:
+            looks.append(len(server.requests))
+            return True
+
+        generate(generator_at(server.base_url, tmp_path), calls(40), is_ours=look)
+        generate(generator_at(server.base_url, tmp_path), calls(40), is_ours=look)
+
+    assert looks[0] == 0
+    assert len(looks) < 10
+    assert len(server.requests) == 40, "what is in the journal is nobody's to look for"
+
+
+def test_a_server_that_does_not_say_whose_the_batch_is_is_borne_for_a_while_and_then_stops_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent() -> bool:
+        raise StoppedError("the server does not answer", where="its address", fix="start it")
+
+    with FakeOpenAI() as server:
+        borne = generate(generator_at(server.base_url, tmp_path), calls(5), is_ours=silent)
+        monkeypatch.setattr("resources.llm.lookout.SILENT_S", 0.0)
+        stopped = generate(generator_at(server.base_url, tmp_path), calls(10), is_ours=silent)
+
+    assert (borne.stop, len(server.requests)) == (None, 5)
+    assert (stopped.stop.where, stopped.stop.fix) == ("its address", "start it")
 
 
 def test_what_was_sent_is_not_waited_for_longer_than_the_grace(tmp_path: Path) -> None:

@@ -263,6 +263,7 @@ def test_a_refusal_that_names_a_parameter_costs_one_call_and_says_which_line_to_
     with FakeOpenAI(Fault("old_parameter")) as server:
         line = Line(Remote(Address(server.base_url, KEY)), replace(PATIENT, concurrency=1), parameters="models.{model}")
         asked = {"dataset": "reviews", "batch": "b1", "spend_limit_usd": None, "progress": lambda _ended, _total: None}
+        asked["is_ours"] = lambda: True
         refused = Router(Routing.to(plain), {"near": line}, home=tmp_path).generate(planned, **asked)
         heard = len(server.requests)
         newer = replace(plain, spelling=(("max_tokens", "max_completion_tokens"),), omits=frozenset({"seed"}))

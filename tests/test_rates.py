@@ -87,7 +87,12 @@ def test_requests_leave_no_faster_than_the_profile_allows(tmp_path: Path, monkey
         planned = [call(number, NEAR) for number in range(5)]
         with contextlib.suppress(KeyboardInterrupt):
             generator.generate(
-                planned, dataset="reviews", batch="b1", spend_limit_usd=None, progress=interrupt_after_the_first
+                planned,
+                dataset="reviews",
+                batch="b1",
+                spend_limit_usd=None,
+                progress=interrupt_after_the_first,
+                is_ours=lambda: True,
             )
 
     assert len(server.requests) == 1, "the next one was due ten seconds later, though four could be in flight"

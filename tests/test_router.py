@@ -54,7 +54,12 @@ def router(home: Path, near: FakeOpenAI | str, far: FakeOpenAI | str, *, key: st
 
 def generate(generator: Router, calls: Sequence[Call], *, limit_usd: float | None = None) -> Endings:
     return generator.generate(
-        calls, dataset="reviews", batch="b1", spend_limit_usd=limit_usd, progress=lambda ended, total: None
+        calls,
+        dataset="reviews",
+        batch="b1",
+        spend_limit_usd=limit_usd,
+        progress=lambda ended, total: None,
+        is_ours=lambda: True,
     )
 
 
@@ -78,6 +83,7 @@ def test_every_call_goes_to_its_provider_with_its_key_and_model_and_endings_keep
             batch="b1",
             spend_limit_usd=None,
             progress=lambda ended, total: told.append((ended, total)),
+            is_ours=lambda: True,
         )
         again = generate(router(tmp_path, near, far), planned)
 
@@ -149,7 +155,12 @@ def test_an_interrupt_stops_everybody_and_ends_nothing_for_good(tmp_path: Path) 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("resources.llm.ledger.PROGRESS_S", 0.0)
             stopped = router(tmp_path, near, far).generate(
-                planned, dataset="reviews", batch="b1", spend_limit_usd=None, progress=interrupt
+                planned,
+                dataset="reviews",
+                batch="b1",
+                spend_limit_usd=None,
+                progress=interrupt,
+                is_ours=lambda: True,
             )
         resumed = generate(router(tmp_path, near, far), planned)
 
@@ -170,7 +181,12 @@ def test_an_interrupt_is_told_even_if_nothing_was_left_to_send(tmp_path: Path) -
     with pytest.MonkeyPatch.context() as patch, FakeOpenAI() as near, FakeOpenAI() as far:
         patch.setattr("resources.llm.ledger.PROGRESS_S", 0.0)
         found = router(tmp_path, near, far).generate(
-            planned, dataset="reviews", batch="b1", spend_limit_usd=None, progress=interrupt_at_the_end
+            planned,
+            dataset="reviews",
+            batch="b1",
+            spend_limit_usd=None,
+            progress=interrupt_at_the_end,
+            is_ours=lambda: True,
         )
 
     assert {ending.outcome for ending in found.endings} == {Outcome.ANSWERED}

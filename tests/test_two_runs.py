@@ -1,5 +1,6 @@
 """Two commands at once: one works on a batch, the other is refused and has sent nothing; other batches are free."""
 
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -59,6 +60,44 @@ def test_of_two_runs_of_a_batch_one_works_and_the_other_is_refused_before_it_sen
     assert home.read("batches", dataset=DATASET)["fence"].to_list() == [1]
     with instance_for(home.path / "dagster") as instance:
         assert [run.status.value for run in instance.get_runs()] == ["SUCCESS"]
+
+
+def sent_by(provider: ChatProvider, key: str) -> int:
+    return sum(request.authorization == f"Bearer {key}" for request in provider.requests)
+
+
+def wait_until_sent(provider: ChatProvider, key: str, number: int) -> None:
+    until = time.monotonic() + REFUSED_WITHIN_S
+    while sent_by(provider, key) < number:
+        assert time.monotonic() < until, f"{key} has not sent {number} requests"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "awake"])
+def test_whoever_lost_the_lock_file_to_another_run_sends_nothing_more(tmp_path: Path, is_frozen: bool) -> None:
+    with ChatProvider() as provider:
+        home = Home(tmp_path / "home", provider.base_url, tiny(tmp_path, generator={"concurrency": 2}))
+        provider.hold()
+        first = keyed(home, "sk-first").start(*RUN)
+        try:
+            wait_until_sent(provider, "sk-first", 2)
+            if is_frozen:
+                first.send_signal(signal.SIGSTOP)
+            (home.path / "claims" / DATASET / f"{BATCH}.lock").unlink()
+            second = keyed(home, "sk-second").start(*RUN)
+            wait_until_sent(provider, "sk-second", 2)
+            provider.go()
+            done = told(second)
+            first.send_signal(signal.SIGCONT)
+            lost = told(first)
+        finally:
+            first.kill()
+
+    assert done.code == 0, done.err
+    assert lost.code == 3, lost.err
+    assert f"{DATASET} {BATCH} was claimed by another process in the meantime" in lost.err
+    assert sent_by(provider, "sk-first") == 2, "what was under way when the lock was lost"
 
 
 @pytest.mark.slow

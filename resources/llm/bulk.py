@@ -19,6 +19,7 @@ from resources.llm.answers import UNREADABLE, Choice, Fault, Reply, answer_of, e
 from resources.llm.ledger import Ledger
 from resources.llm.limits import STOPS, Purse, Row
 from resources.llm.line import Line, named, without
+from resources.llm.lookout import Lookout
 from resources.llm.provider import Address
 from resources.llm.submissions import Submission, Submissions
 from synth_assets.domain.ports import Ending, Provider, Stop
@@ -80,7 +81,7 @@ class BulkRun:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._interrupted.set)
 
-    async def work(self, purse: Purse) -> None:
+    async def work(self, purse: Purse, lookout: Lookout) -> None:
         """Submit, wait and collect until every row ended or something stops the run."""
         self._loop = asyncio.get_running_loop()
         try:
@@ -90,7 +91,7 @@ class BulkRun:
             return
         client = _client(address)
         try:
-            await self._rounds(client, purse)
+            await self._rounds(client, purse, lookout)
         except Exception as error:
             stop = self._stop_of(error)
             if stop is None:
@@ -99,7 +100,7 @@ class BulkRun:
         finally:
             await client.close()
 
-    async def _rounds(self, client: "openai.AsyncOpenAI", purse: Purse) -> None:
+    async def _rounds(self, client: "openai.AsyncOpenAI", purse: Purse, lookout: Lookout) -> None:
         """Wait for what is under way, then submit what is left, again and again."""
         held_back: set[str] = set()
         while not self._interrupted.is_set() and self.stop is None:
@@ -109,7 +110,7 @@ class BulkRun:
             if not waiting:
                 break
             for submission in waiting:
-                await self._see_through(client, submission, purse)
+                await self._see_through(client, submission, purse, lookout)
                 if self._interrupted.is_set() or self.stop is not None:
                     return
         if held_back & self._rows.keys() and self.stop is None:
@@ -128,8 +129,13 @@ class BulkRun:
             for part in _parts(rows, self._provider)
         ]
 
-    async def _see_through(self, client: "openai.AsyncOpenAI", submission: Submission, purse: Purse) -> None:
+    async def _see_through(
+        self, client: "openai.AsyncOpenAI", submission: Submission, purse: Purse, lookout: Lookout
+    ) -> None:
         if submission.remote_id is None:
+            self.stop = self.stop or await lookout.look(self.where)  # a file is paid for once it is handed over
+            if self.stop is not None:
+                return
             submission = await self._hand_over(client, submission)
         held = [self._rows[each].call for each in submission.call_ids if each in self._rows]
         handed_over = frozenset(submission.call_ids)

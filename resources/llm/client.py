@@ -1,8 +1,9 @@
 """The generator: one client for every model, behind the journal.
 
 It joins the parts: what was paid before (`ledger`, `resources.journal`), several providers at once (`router`, `line`),
-one stay at an endpoint (`run`), what is sent and how often (`schedule`, `limits`, `pace`, `rates`), one try (`wire`,
-`transport`), what a reply means (`answers`) and where requests go (`provider`, `embedded`).
+one stay at an endpoint (`run`), what is sent and how often (`schedule`, `limits`, `pace`, `rates`), whether it still
+may be (`lookout`), one try (`wire`, `transport`), what a reply means (`answers`) and where requests go (`provider`,
+`embedded`).
 """
 
 from collections.abc import Mapping

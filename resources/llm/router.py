@@ -18,6 +18,7 @@ from resources.llm.interrupts import interruptible, run_async
 from resources.llm.ledger import Ledger
 from resources.llm.limits import STOPS, Purse
 from resources.llm.line import Line, named
+from resources.llm.lookout import Lookout
 from resources.llm.run import Run
 from resources.llm.submissions import Submissions
 from synth_assets.domain.ports import Call, Ending, Endings, NotRecordedError, Provider, Routing, Stop
@@ -56,6 +57,7 @@ class Router:
         batch: str,
         spend_limit_usd: float | None,
         progress: Progress,
+        is_ours: Callable[[], bool],
     ) -> Endings:
         """End every call: from the journal if it was paid before, over the network otherwise.
 
@@ -69,6 +71,7 @@ class Router:
             batch: names the journal's folder.
             spend_limit_usd: money left for these calls, whoever is asked; None without a budget.
             progress: called with (ended, total) now and then.
+            is_ours: see `Generator.generate`.
 
         Raises:
             IntegrityError: the journal contradicts itself.
@@ -86,7 +89,7 @@ class Router:
             answered=self._answered,
         )
         try:
-            work.do(spend_limit_usd)
+            work.do(spend_limit_usd, Lookout(is_ours))
         finally:  # what was noted is on disk before anybody else is asked
             journal.close()
             self.close()
@@ -153,13 +156,13 @@ class _Work:
             else:
                 self._runs[name] = BulkRun(ledger, journal, submissions, provider=provider, line=lines[name])
 
-    def do(self, spend_limit_usd: float | None) -> None:
+    def do(self, spend_limit_usd: float | None, lookout: Lookout) -> None:
         """Send what is open, to all providers at once."""
         if any(ledger.open_rows for ledger in self._ledgers.values()):
             self._stop = self._missing_key() or self._missing_price(spend_limit_usd)
             if self._stop is None:
                 with interruptible(self._interrupt):
-                    run_async(lambda: self._send(spend_limit_usd))
+                    run_async(lambda: self._send(spend_limit_usd, lookout))
         for name, ledger in self._ledgers.items():
             run = self._runs[name]
             stop = run.stop = self._stop or ledger.conclude(run.stop, where=run.where)
@@ -190,13 +193,13 @@ class _Work:
             if any(endings.endings[place].answer is not None for place in places)
         }
 
-    async def _send(self, spend_limit_usd: float | None) -> None:
+    async def _send(self, spend_limit_usd: float | None, lookout: Lookout) -> None:
         purse = Purse(spend_limit_usd, self._routing.routes[0].provider)
         for ledger in self._ledgers.values():
             purse.pay_known(ledger.known)
             purse.pay_lost(ledger.lost)
         runs = [self._runs[name] for name, ledger in self._ledgers.items() if ledger.open_rows]
-        tasks = [asyncio.create_task(run.work(purse)) for run in runs]
+        tasks = [asyncio.create_task(run.work(purse, lookout)) for run in runs]
         self._is_sending = True
         try:
             await asyncio.gather(*tasks)

@@ -9,6 +9,7 @@ from resources.llm.answers import UNREADABLE, BrokenError, Choice, Fault, NotCon
 from resources.llm.ledger import Ledger
 from resources.llm.limits import STOPS, Purse, Row
 from resources.llm.line import Line, named
+from resources.llm.lookout import Lookout
 from resources.llm.provider import Address
 from resources.llm.schedule import Schedule
 from resources.llm.warmth import load_sdk
@@ -52,8 +53,8 @@ class Run:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._pass_on_interrupt)
 
-    async def work(self, purse: Purse) -> None:
-        """Send the open rows until all ended or something stops the run."""
+    async def work(self, purse: Purse, lookout: Lookout) -> None:
+        """Send the open rows until all ended, something stops the run, or the batch is no longer ours."""
         self._loop = asyncio.get_running_loop()
         try:
             address, _ = await asyncio.gather(asyncio.to_thread(self._line.endpoint.open), asyncio.to_thread(load_sdk))
@@ -61,7 +62,7 @@ class Run:
             self.stop = self.stop or Stop(QuarantineReason.UNREACHABLE, error.where, error.fix)
             return
         if self.stop is None:
-            await self._send_all(address, purse)
+            await self._send_all(address, purse, lookout)
 
     async def send(self, call: Call) -> Choice | Fault:
         """Make one try over the present connection; see `schedule.Sender`."""
@@ -77,7 +78,7 @@ class Run:
             return Fault(QuarantineReason.CONNECTION_FAILED, is_passing=True, is_sent=is_sent)
         return meaning(reply, (call.asks or self._provider).mode, now=datetime.now(UTC))
 
-    async def _send_all(self, address: Address, purse: Purse) -> None:
+    async def _send_all(self, address: Address, purse: Purse, lookout: Lookout) -> None:
         self._wire = self._connect(address)
         self._schedule = Schedule(
             self._ledger.open_rows,
@@ -85,6 +86,7 @@ class Run:
             journal=self._journal,
             line=self._line,
             purse=purse,
+            lookout=lookout,
             ended=self._settle,
         )
         try:

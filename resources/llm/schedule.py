@@ -22,6 +22,7 @@ from resources.journal import Failure, Journal
 from resources.llm.answers import Choice, Fault, answer_of, ending_of
 from resources.llm.limits import STOPS, Purse, Row
 from resources.llm.line import Line, without
+from resources.llm.lookout import Lookout
 from resources.progress import ENDING, LIMITED, announce
 from synth_assets.domain.ports import Call, Ending, Stop
 from synth_assets.errors import StoppedError
@@ -57,6 +58,7 @@ class Schedule:
         journal: where a paid answer goes before it becomes an ending.
         line: limits of tries, time, requests and tokens.
         purse: limit of money, shared with the schedules of other providers.
+        lookout: whether the batch is still ours, likewise.
         ended: called with every row that ended and its ending.
     """
 
@@ -68,6 +70,7 @@ class Schedule:
         journal: Journal,
         line: Line,
         purse: Purse,
+        lookout: Lookout,
         ended: Callable[[Row, Ending], None],
     ) -> None:
         self._fresh, self._line = deque(rows), line
@@ -78,6 +81,7 @@ class Schedule:
         self._on_wire: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         purse.watch(self._wake.set)
+        self._lookout = lookout
         self._postponed: tuple[QuarantineReason, float] | None = None
         self._heard_at = self._answered_at = -math.inf
         self._crash: BaseException | None = None
@@ -90,6 +94,7 @@ class Schedule:
         try:
             while self.stop is None and self._crash is None and (self._fresh or self._waiting or self._tasks):
                 self._wake.clear()
+                await self._look()
                 is_held = self._fill()
                 if self.stop is None:
                     await self._next_event(is_held=is_held)
@@ -159,6 +164,13 @@ class Schedule:
             self._on_wire.add(task)
             task.add_done_callback(self._finished)
         return False
+
+    async def _look(self) -> None:
+        """Stop if the batch is no longer ours: whatever were sent now would be paid for nothing."""
+        if self._fresh or self._waiting:
+            lost = await self._lookout.look(self._sender.where)
+            if lost is not None:
+                self.halt(lost)
 
     def _opens_at(self) -> float:
         return max(self._pace.opens_at(), self._rate.opens_at())

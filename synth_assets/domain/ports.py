@@ -213,6 +213,7 @@ class Generator(Protocol):
         batch: str,
         spend_limit_usd: float | None,
         progress: Callable[[int, int], None],
+        is_ours: Callable[[], bool],
     ) -> Endings:
         """End every call: from the journal if it was paid before, over the network otherwise.
 
@@ -225,6 +226,8 @@ class Generator(Protocol):
             batch: names the journal's folder.
             spend_limit_usd: money left for these calls; None without a budget.
             progress: called with (ended, total) now and then.
+            is_ours: whether the batch is still ours to work on, asked before each wave of requests, from any thread;
+                once it is not, nothing more is sent, and what is under way is waited for.
 
         Raises:
             NotRecordedError: this is a replay, and the journal knows nothing of a call; no call was ended.

@@ -90,6 +90,7 @@ def ask(
 
     Raises:
         StoppedError: this is a replay, and the journal knows nothing of a call.
+        RefusedError: the claim on the batch was lost meanwhile; what was answered is in the journal.
     """
     model, requests = work.recipe.model, questions.requests
     # A file of calls may take a day: all of them are handed over together.
@@ -186,7 +187,10 @@ def _work_off(work: Work, wave: _Wave, generator: Generator, spent: _Spent) -> N
             batch=work.batch,
             spend_limit_usd=spent.money_usd,
             progress=wave.tell,
+            is_ours=work.is_ours,
         )
+        if endings.stop is not None:
+            work.refuse_lost()
         spent.paid_now += endings.paid_now
         if spent.money_usd is not None:
             spent.money_usd -= _cost_usd(calls, endings)

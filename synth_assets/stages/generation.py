@@ -209,7 +209,7 @@ def generate(work: Work, generator: Generator, *, progress: Callable[[int, int],
     """Work off the open attempt; with none open, judge again what is there and pay nothing.
 
     Raises:
-        RefusedError: nothing was planned, or the plan addresses another model.
+        RefusedError: nothing was planned, the plan addresses another model, or another process took the batch over.
         StoppedError: the breaker stopped the attempt before; nobody was asked.
     """
     read = work.written_by(Stage.GENERATION_PLAN)

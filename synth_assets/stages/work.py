@@ -35,6 +35,9 @@ class BatchClaim(Protocol):
     def guard(self) -> Swap:
         """The condition that refuses a commit once the claim was lost."""
 
+    def is_held(self) -> bool:
+        """Whether it is still ours, as far as its lock tells."""
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -120,6 +123,24 @@ class Work:
     def guards(self) -> list[Swap]:
         """Return the conditions every commit of this bench carries."""
         return [self.claim.guard()] if self.claim else []
+
+    def is_ours(self) -> bool:
+        """Whether the batch is still ours to work on; see `BatchClaim.is_held`."""
+        return self.claim is None or self.claim.is_held()
+
+    def refuse_lost(self) -> None:
+        """Refuse to go on with a batch that another process has taken over, before a commit would.
+
+        Raises:
+            RefusedError: the claim is lost.
+        """
+        if not self.is_ours():
+            raise RefusedError(
+                f"batch {self.recipe.dataset} {self.batch} was claimed by another process in the meantime; nothing "
+                "more was sent, and what was answered is kept",
+                where=f"{self.recipe.dataset}, partition {self.batch}",
+                fix="look at `synth status`, then try again",
+            )
 
     def row(self) -> dict[str, Any]:
         """Return the batch's row; the claim made sure there is one."""

@@ -65,11 +65,16 @@ class FakeGenerator:
         batch: str,
         spend_limit_usd: float | None,
         progress: Callable[[int, int], None],
+        is_ours: Callable[[], bool],
     ) -> Endings:
         """End every call; see `Generator.generate`."""
         self.asked.append(list(calls))
         self.allowed_usd.append(spend_limit_usd)
         before = self.paid.total()
+        if not is_ours():
+            why = QuarantineReason.STOPPED
+            unsent = [Ending(each.request_id, each.call_id, Outcome.NOT_SENT, why, None, 0) for each in calls]
+            return Endings(unsent, Stop(why, where="the fake endpoint", fix="let go"), 0)
         endings = []
         for place, call in enumerate(calls):
             endings.append(self._ending(call, is_good=place >= self.quarantines, paid_now=self.paid.total() - before))
