@@ -4,6 +4,7 @@ Untrusted and possibly half written: every line is parsed strictly, and a file w
 so that mending it and trying again loses nothing and doubles nothing.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from synth_assets.recipe.strict_json import NoJsonError, strict_json
 
 MAX_BYTES = 2 * 1024**3
 """Largest drop; it is read into memory as a whole."""
+
+CHUNK_BYTES = 1024**2
 
 DATA_DESIGNER_ROWS = "parquet-files"
 DATA_DESIGNER_CONFIG = "builder_config.json"
@@ -49,6 +52,23 @@ def read_drop(path: Path, origin: Origin) -> Drop:
     if not rows:
         raise UsageError("there is not one row in it", where=str(path), fix="look whether it was written to its end")
     return Drop(path.name, b"".join(contents.values()), rows, origin)
+
+
+def content_sha256(path: Path) -> str:
+    """Return the hash of what a drop's rows are read from, that of `Drop.data`, without holding its bytes.
+
+    Of a file or folder that is no known format it is the hash of all its bytes: there is no other that it could be.
+    """
+    try:
+        files = _files(path)
+    except UsageError:
+        files = [path] if path.is_file() else [each for each in sorted(path.rglob("*")) if each.is_file()]
+    found = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as data:
+            while chunk := data.read(CHUNK_BYTES):
+                found.update(chunk)
+    return found.hexdigest()
 
 
 def _files(path: Path) -> list[Path]:

@@ -1,13 +1,16 @@
 """What lies in the inbox: files and folders other tools dropped, and whether each looks complete."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from resources.drops import content_sha256
 from synth_assets.canonical import sha256
 
 UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", ".swp")
 PARQUET_END = b"PAR1"
+READ_AT_ONCE = 1024**3
+"""Bytes that one look reads to know what drops hold; a look that takes a minute is ended by the daemon."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Arrival:
         name: the generator of samples, or the table of seeds.
         path: where it lies.
         signature: sizes and times of its files; another one means that somebody is still writing.
+        num_bytes: size of all its files.
         is_whole: whether every file ends as its format ends.
     """
 
@@ -28,6 +32,7 @@ class Arrival:
     name: str
     path: Path
     signature: str
+    num_bytes: int
     is_whole: bool
 
 
@@ -65,7 +70,28 @@ def _arrival(dataset: str, kind: str, name: str, path: Path) -> Arrival:
     states = [(each, each.stat()) for each in files]
     signature = "|".join(f"{each.name}:{state.st_size}:{state.st_mtime_ns}" for each, state in states)
     is_whole = bool(files) and all(_is_shown(each) and _ends_well(each, state.st_size) for each, state in states)
-    return Arrival(dataset, kind, name, path, sha256(signature.encode()), is_whole)
+    num_bytes = sum(state.st_size for _, state in states)
+    return Arrival(dataset, kind, name, path, sha256(signature.encode()), num_bytes, is_whole)
+
+
+def contents(drops: Iterable[Arrival], before: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, str]]:
+    """Return what drops hold: signature and hash of the bytes by path, of as many as one look may read.
+
+    Args:
+        drops: what lies still; the rest of it is read at the next look, and one drop at least at each.
+        before: what this returned at the look before; a drop in the same state is not read again.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    left = READ_AT_ONCE
+    for each in drops:
+        signature, known = before.get(str(each.path), ("", ""))
+        if signature != each.signature:
+            if left < READ_AT_ONCE and each.num_bytes > left:
+                continue
+            left -= each.num_bytes
+            known = content_sha256(each.path)
+        found[str(each.path)] = (each.signature, known)
+    return found
 
 
 def _ends_well(file: Path, size: int) -> bool:

@@ -9,6 +9,17 @@ from synth_assets.errors import UsageError
 from synth_assets.recipe.loader import Recipe, load_recipe, read_seeds
 
 
+def has_seeds(recipe: Recipe, table: str, file: Path) -> bool:
+    """Whether a seed table of the recipe has every row of a file; False for a file or a table that cannot be read."""
+    if table not in recipe.model.seeds:
+        return False
+    known = {row.seed_id for row in recipe.seeds if row.table == table}
+    try:
+        return {row.seed_id for row in read_seeds(table, file)} <= known
+    except UsageError:
+        return False
+
+
 def add_seeds(recipe: Recipe, table: str, file: Path) -> Recipe:
     """Append the new rows of a file to a seed table of the recipe, and return the recipe as it is then.
 

@@ -9,7 +9,8 @@ import orjson
 import polars as pl
 import pytest
 
-from resources.drops import read_drop
+from resources.drops import content_sha256, read_drop
+from synth_assets.canonical import sha256
 from synth_assets.domain.ingestion import Origin, adopt_rows, unknown_provenance
 from synth_assets.domain.transactions import Commit
 from synth_assets.errors import RefusedError, UsageError
@@ -267,6 +268,26 @@ def test_a_second_file_joins_the_first_and_the_same_one_is_refused(world: World)
     assert again.told["exit_code"] == RefusedError.exit_code
 
 
+def test_a_run_that_is_tried_again_after_it_planned_goes_on_with_its_plan(world: World) -> None:
+    file = lines(world.folder / "a.jsonl", PLAIN)
+    world.run("prompt_templates", "seeds", "generation_plan", ingest={"file": str(file), "generator": "scribe"})
+
+    assert take_in(world, file).success
+    assert world.counts("decisions", "decision") == {"accepted": 3}
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_drop_is_known_by_the_hash_of_what_its_rows_are_read_from(tmp_path: Path, is_folder: bool) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for number in range(2):
+        lines(folder / f"{number}.jsonl", PLAIN)
+    (folder / "notes.txt").write_text("no rows")
+    path = folder if is_folder else folder / "0.jsonl"
+
+    assert content_sha256(path) == sha256(read_drop(path, TOOL).data)
+
+
 def test_a_batch_with_generated_samples_takes_nothing_in(world: World) -> None:
     assert world.run().success
 
@@ -314,7 +335,7 @@ def test_the_latest_past_period_without_generated_samples_takes_them_in(
 # --- the command
 
 
-def test_a_file_that_was_taken_in_before_is_refused_before_a_batch_is_claimed(tmp_path: Path) -> None:
+def test_a_file_that_was_taken_in_before_is_nothing_new_and_writes_nothing(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", "", tiny(tmp_path))
     file = lines(tmp_path / "a.jsonl", PLAIN)
     with home.lake() as lake:
@@ -322,9 +343,10 @@ def test_a_file_that_was_taken_in_before_is_refused_before_a_batch_is_claimed(tm
         payload = [(SOURCE_FILE, DAY, stored)]
         lake.commit(Commit(DATASET, key="before", action="generation_plan", run_id="", details={}, payload=payload))
 
-    again = home.call("ingest", DATASET, str(file), "--generator", "scribe")
+    again = home.call("ingest", DATASET, str(file), "--generator", "scribe", "--batch", NEXT_DAY)
 
-    assert (again.code, f"taken in before, as batch {DAY}" in again.err) == (RefusedError.exit_code, True)
+    assert (again.code, f"nothing new: {DATASET} {DAY} holds these rows already" in again.out) == (0, True), again.err
+    assert f"`synth run {DATASET} --batch {DAY}` judges it again" in again.out
     assert home.read("batches").is_empty()
     assert home.read("audit_log")["action"].to_list() == ["generation_plan"]
 
@@ -339,8 +361,10 @@ def test_the_command_takes_a_file_in_and_says_how_it_ended(tmp_path: Path) -> No
     assert (wrong.code, "no row has a text" in wrong.err) == (2, True)
     done = home.call(*command, "--text-field", "body", "--label-field", "mood", "--json")
     assert (done.code, done.facts["accepted"], done.facts["requested"]) == (0, 3, 3)
-    again = home.call(*command, "--text-field", "body", "--label-field", "mood")
-    assert (again.code, "taken in before" in again.err) == (3, True)
+    written = home.read("audit_log").height
+    again = home.call(*command, "--text-field", "body", "--label-field", "mood", "--json")
+    assert (again.code, again.facts) == (0, {**done.facts, "is_new": False})
+    assert home.read("audit_log").height == written
     sample = home.read("samples")["sample_id"][0]
     chain = home.call("lineage", "--sample", sample)
     assert (chain.code, "scribe" in chain.out, OURS in chain.out) == (0, True, False)

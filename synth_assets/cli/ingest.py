@@ -20,7 +20,7 @@ from synth_assets.domain.ingestion import NAME, Drop, Origin, unmapped_labels
 from synth_assets.errors import RefusedError, StoppedError, UsageError
 from synth_assets.recipe import Recipe
 from synth_assets.reports.funnel import funnel
-from synth_assets.stages.ingestion import batch_for, refuse_known
+from synth_assets.stages.ingestion import batch_for, known_drops
 from synth_assets.vocabulary import Stage
 
 MOST_LABELS, LONGEST_SHOWN = 8, 40
@@ -57,6 +57,8 @@ def ingest(  # noqa: PLR0913 - one argument for each option
 
     FILE is JSONL, JSON or Parquet, or the output folder of DataDesigner or Curator. A row may say prompt, prompt_name,
     prompt_version, model, generation_params and generated_at; what it does not say is recorded as unknown.
+
+    The same bytes are taken in once, whatever their name: where a batch holds them, that is said and nothing is done.
     """
     if not NAME.fullmatch(generator):
         raise UsageError(f"{generator!r} is no name", where="--generator", fix="use letters, digits and . : / @ + - _")
@@ -65,9 +67,12 @@ def ingest(  # noqa: PLR0913 - one argument for each option
     label_map = _label_map(mapped, recipe)
     origin = Origin(generator, text_field=text_field, label_field=label_field, label_map=label_map)
     drop = read_drop(file, origin)  # what cannot be taken in is refused before any batch is opened
+    known = known_drops(project.lake, dataset).get(sha256(drop.data))
+    if known is not None:
+        _tell_known(project, dataset, known, is_json=is_json)
+        return
     _tell_unmapped(drop, recipe, is_quiet=is_json)
     refuse_moved(project.lake, recipe)
-    refuse_known(project.lake, dataset, sha256(drop.data), drop.name)
     key = batch_key(recipe, batch) if batch else _free(project, recipe)
     asked = {"file": str(file.absolute()), "generator": generator, "text_field": text_field, "label_field": label_field}
     asked |= {"label_map": label_map} if label_map else {}
@@ -83,7 +88,7 @@ def ingest(  # noqa: PLR0913 - one argument for each option
         raise ran.error
     facts = funnel(project.lake, dataset, key)
     if is_json:
-        print_json(facts)
+        print_json({**facts, "is_new": True})
     else:
         print_funnel(facts)
     if not standing_of(project.lake, dataset, key).is_green:
@@ -93,6 +98,17 @@ def ingest(  # noqa: PLR0913 - one argument for each option
             where=f"{dataset}, partition {key}",
             fix=f"see `synth status {dataset}`; `synth run {dataset} --batch {key}` judges the rows again",
         )
+
+
+def _tell_known(project: Project, dataset: str, batch: str, *, is_json: bool) -> None:
+    """Say which batch holds the rows, and what finishes it if it is not done."""
+    is_green = standing_of(project.lake, dataset, batch).is_green
+    if is_json:
+        print_json({**funnel(project.lake, dataset, batch), "is_new": False})
+        return
+    say(f"nothing new: {dataset} {batch} holds these rows already")
+    if not is_green:
+        say(f"it is not green: see `synth status {dataset}`; `synth run {dataset} --batch {batch}` judges it again")
 
 
 def _label_map(mapped: Sequence[str], recipe: Recipe) -> dict[str, str]:

@@ -24,14 +24,18 @@ SOURCE_FILE = "ingested_file"
 def plan(work: Work, drop: Drop) -> Finished:
     """Open an attempt of one request per row, in a batch that holds nothing generated.
 
+    The same bytes are planned once: in the batch that holds them the plan there is is read again.
+
     Raises:
         UsageError: no row has a text and a label of the recipe.
-        RefusedError: the batch holds generated samples or an open attempt, or the same bytes were taken in before.
+        RefusedError: the batch holds generated samples or an open attempt, or another batch holds the same bytes.
     """
     refuse_moved(work.lake, work.recipe)
     batch = work.row()
     stored = work.lake.put(drop.data, ".drop")
-    refuse_known(work.lake, work.recipe.dataset, stored.sha256, drop.name)
+    known = known_drops(work.lake, work.recipe.dataset).get(stored.sha256)
+    if known is not None:
+        return _taken_in_before(work, known, drop.name)
     _refuse_generated(work, batch)
     attempt = batch["attempts"] + 1
     model = work.recipe.model
@@ -109,31 +113,28 @@ def batch_for(keys: Sequence[str], batches: pl.DataFrame) -> str | None:
     return past[-1] if past else next(iter(free), None)
 
 
-def known_drop(lake: Lake, dataset: str, sha256: str) -> str | None:
-    """Return the batch that took in a file, by the hash of its bytes; None if none did."""
-    found = lake.read("objects", dataset=dataset, kind=SOURCE_FILE, object_sha256=sha256)
-    return str(found["batch"][0]) if found.height else None
+def known_drops(lake: Lake, dataset: str) -> dict[str, str]:
+    """Return the batch that took in a file, by the hash of the file's bytes."""
+    found = lake.read("objects", dataset=dataset, kind=SOURCE_FILE)
+    return dict(zip(found["object_sha256"], found["batch"], strict=True))
 
 
-def refuse_known(lake: Lake, dataset: str, sha256: str, name: str) -> None:
-    """Refuse a file whose bytes were taken in before.
-
-    Args:
-        lake: the lake.
-        dataset: whose.
-        sha256: hash of the file's bytes.
-        name: of the file, for the person.
+def _taken_in_before(work: Work, batch: str, name: str) -> Finished:
+    """Return the plan there is, where this batch holds the same bytes; a worker that died after it is tried again.
 
     Raises:
-        RefusedError: a batch holds them.
+        RefusedError: another batch holds them.
     """
-    known = known_drop(lake, dataset, sha256)
-    if known is not None:
+    if batch != work.batch:
         raise RefusedError(
-            f"the same rows were taken in before, as batch {known}; nothing was changed",
+            f"the same rows were taken in before, as batch {batch}; nothing was changed",
             where=name,
-            fix=f"`synth status {dataset}` shows that batch",
+            fix=f"`synth status {work.recipe.dataset}` shows that batch",
         )
+    requests = work.lake.read("requests", **work.here)
+    because = "the same rows were taken in before"
+    facts = {"planned": requests.height, "opened": 0, "attempts": work.row()["attempts"], "because": because}
+    return Finished(Stage.GENERATION_PLAN, [], fingerprints.of_plan(requests), facts)
 
 
 def _refuse_generated(work: Work, batch: Mapping[str, Any]) -> None:
