@@ -47,6 +47,18 @@ def is_writable(home: Path) -> bool:
     return not home.exists() or os.access(home, os.W_OK | os.X_OK)
 
 
+ROOM_BYTES = 256 * 1024
+"""What SQLite needs beside a catalog to open it, and some more: 32 KiB of an index, and the log of small commits."""
+
+
+def has_room(home: Path) -> bool:
+    """Whether the disk of a home takes what opening its catalog writes; one that is not there yet is told later."""
+    if not home.exists():
+        return True
+    disk = os.statvfs(home)
+    return disk.f_bavail * disk.f_frsize >= ROOM_BYTES
+
+
 def refuse_none(home: Path) -> None:
     """Refuse a folder that is no home.
 

@@ -83,7 +83,8 @@ class FileLock:
             return False
         self._inode = _inode(self._file)
         if self._is_signed:
-            self._note.write_text(this_process(), encoding="utf-8")
+            with suppress(OSError):  # a full disk: the lock holds without it
+                self._note.write_text(this_process(), encoding="utf-8")
             self._take_sign()
         return True
 
@@ -118,7 +119,8 @@ class FileLock:
 
     def holder(self) -> str:
         """Return what the holder left beside the file."""
-        return self._note.read_text(encoding="utf-8") if self._note.is_file() else "another process"
+        told = self._note.read_text(encoding="utf-8") if self._note.is_file() else ""
+        return told or "another process"
 
     def release(self) -> None:
         """Give it back."""

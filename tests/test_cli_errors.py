@@ -1,18 +1,22 @@
 """Whatever goes wrong ends in one paragraph that says what, where and how to fix it, and nothing paid is lost."""
 
+import os
 import re
 import resource
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from resources import wiring
 from resources.journal import Journal
+from resources.lake import connection, copies
 from synth_assets.cli.main import COMMANDS
 from synth_assets.errors import StoppedError
 from tests.command import BATCH, DATASET, KEY, LIMIT_S, RUN, Home, Told, tiny, told
@@ -291,7 +295,7 @@ def test_an_interrupt_in_another_stage_is_a_stop_too_whatever_it_became_on_its_w
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system in memory of no size yet."""
-    folder = tmp_path / "home"
+    folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
     made = subprocess.run(mount, check=False, capture_output=True)
@@ -325,6 +329,85 @@ def test_a_full_disk_stops_the_run_wherever_it_fills_up_and_the_next_one_goes_on
     assert green.code == 0, green.err
     assert not kept & set(provider.call_ids[asked:])
     assert home.read("training_examples", dataset=DATASET).height == 12
+
+
+def filled(folder: Path) -> None:
+    """Let a file system hold what it holds, and not a page more."""
+    disk = os.statvfs(folder)
+    used_kilobytes = (disk.f_blocks - disk.f_bfree) * disk.f_frsize // 1024
+    resized(folder, used_kilobytes + 64)  # a size of 0 would be no bound at all
+    with (folder / "filling").open("ab", buffering=0) as file:
+        for _ in range(64):
+            try:
+                file.write(bytes(1024))
+            except OSError:
+                break
+    assert os.statvfs(folder).f_bavail == 0
+
+
+@pytest.mark.slow
+def test_what_only_reads_works_on_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
+    resized(small_disk, 200_000)
+    (small_disk / "temporary").mkdir()
+    with ChatProvider() as provider:
+        home = Home(small_disk / "home", provider.base_url, tiny(tmp_path))
+        assert home.call(*RUN).code == home.call("release", DATASET).code == 0
+    home = replace(home, variables={"TMPDIR": str(small_disk / "temporary")})
+    before = sorted(path for path in home.path.rglob("*"))
+    filled(small_disk)
+
+    for command in (
+        ("status", DATASET),
+        ("versions", DATASET),
+        ("audit", "log"),
+        ("audit", "verify"),
+        ("lineage", "--version", f"{DATASET}@v1"),
+        ("query", "SELECT count(*) FROM texts"),
+    ):
+        said = home.synth(*command)
+        assert (said.code, said.err) == (0, ""), command
+        assert said.out, command
+    assert sorted(path for path in home.path.rglob("*")) == before
+
+
+def test_a_catalog_on_a_full_disk_is_read_from_memory_where_temporary_files_have_no_room(
+    home: Path, tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr(copies, "MEMORY", memory)
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    filled(small_disk)
+    reader = Reader()
+
+    copy = copies.copied(home, reader)
+
+    assert copy.read_bytes() == (home / copy.name).read_bytes()
+    assert copy.is_relative_to(memory)
+    del reader
+    assert list(memory.iterdir()) == []
+    monkeypatch.setattr(copies, "MEMORY", small_disk)
+    with pytest.raises(StoppedError, match="disk is full") as stopped:
+        copies.copied(home, Reader())
+    assert (stopped.value.where, "free some space" in stopped.value.fix) == (str(small_disk), True)
+
+
+class Reader:
+    """Whoever reads a copy, for as long as it lives."""
+
+
+def test_a_catalog_that_cannot_be_opened_without_a_server_names_the_disk_and_no_server(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = duckdb.Error('Failed to prepare query: "disk I/O error"')
+
+    for has_room, what in ((False, "the disk is full"), (True, "cannot be opened")):
+        monkeypatch.setattr(connection, "has_room", lambda _, has_room=has_room: has_room)
+        error = connection._unopened(failed, None, home)
+        assert (error.exit_code, what in error.what) == (1, True)
+        assert "server" not in str(error)
+        assert "database" not in str(error)
+        assert "disk" in str(error) or "space" in str(error)
 
 
 def test_a_forecast_is_json_on_stdout_and_costs_nothing(offline: Home) -> None:

@@ -1,18 +1,16 @@
 """A DuckDB connection with DuckLake attached, loaded from wheels: nothing fetched, nothing written home."""
 
 import importlib.util
-import shutil
-import tempfile
-import weakref
-from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from resources.home import CATALOG, is_home, is_writable, no_home
-from resources.lake.damage import is_broken
+from resources.home import CATALOG, has_room, is_home, is_writable, no_home
+from resources.lake.copies import copied
+from resources.lake.damage import is_broken, is_disk_full
 from resources.lake.place import place
+from resources.objects import disk_full
 from resources.postgres import Server
 from synth_assets.errors import IntegrityError, StoppedError, SynthError, UsageError
 from synth_assets.tables import TABLES, Table
@@ -33,10 +31,6 @@ ANY_VALUE = {
 }
 NOT_THERE = "creating a new DuckLake is explicitly disabled"
 """How DuckLake says that a server's database holds no catalog."""
-
-
-COPIES = 10
-"""How often a catalog is copied while others write to it."""
 
 
 def connect(server: Server | None, home: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -66,7 +60,8 @@ def connect(server: Server | None, home: Path, *, read_only: bool = False) -> du
     # What the lake is asked is small: with more threads a read costs twice the CPU, most of it spent waiting in turns.
     connection.execute("SET threads = 1")
     try:
-        catalog = _copied(home, connection) if read_only and not is_writable(home) else home / CATALOG
+        is_copied = read_only and server is None and not (is_writable(home) and has_room(home))
+        catalog = copied(home, connection) if is_copied else home / CATALOG
         connection.execute(_attach(server, home, catalog, read_only=read_only))
         connection.execute("USE lake")
         if not read_only:
@@ -86,28 +81,9 @@ def _was_emptied(home: Path) -> bool:
     return is_empty and next((home / "ledger").glob("*/*.jsonl"), None) is not None
 
 
-def _copied(home: Path, connection: duckdb.DuckDBPyConnection) -> Path:
-    """Return a copy of a catalog that may not be written to: SQLite cannot open one in WAL mode where it stands."""
-    folder = Path(tempfile.mkdtemp(prefix="synth-catalog-"))
-    weakref.finalize(connection, shutil.rmtree, folder, ignore_errors=True)
-    files = (home / CATALOG, home / f"{CATALOG}-wal")
-    for _ in range(COPIES):
-        before = _as_they_are(files)
-        for file in files:
-            (folder / file.name).unlink(missing_ok=True)
-            if file.is_file():
-                shutil.copyfile(file, folder / file.name)
-        if _as_they_are(files) == before:
-            break
-    return folder / CATALOG
-
-
-def _as_they_are(files: Sequence[Path]) -> list[tuple[int, int] | None]:
-    """Return size and time of change of files: two that were copied while one changed may not belong together."""
-    return [(file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None for file in files]
-
-
 def _unopened(error: duckdb.Error, server: Server | None, home: Path) -> SynthError:
+    if server is None and (is_disk_full(error) or not has_room(home)):
+        return disk_full(home)
     is_operational = type(error) is duckdb.Error or isinstance(error, duckdb.OperationalError)
     if server is None and (not is_operational or is_broken(home / CATALOG)):
         return _broken(type(error).__name__, home)
@@ -115,7 +91,9 @@ def _unopened(error: duckdb.Error, server: Server | None, home: Path) -> SynthEr
     return StoppedError(
         f"the lake's catalog cannot be opened ({type(error).__name__})",
         where=place(server, home),
-        fix="check that the database runs, that the address is right and that the disk has room",
+        fix="check that the database runs and that the address is right"
+        if server
+        else "check that the disk there has room and answers, then run the same command again",
     )
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.home import is_home, is_writable, no_home
+from resources.home import has_room, is_home, is_writable, no_home
 from resources.lake.head_file import VARIABLE as HEAD_FILE
 from resources.lake.signing import KEY
 from resources.lake.store import DuckLake, open_lake
@@ -50,7 +50,7 @@ def leased_lake(home: Path) -> Iterator[DuckLake]:
 def reading_lake(home: Path) -> Iterator[DuckLake]:
     """Yield the lake of a home for a command that only reads: where there is none, none is made.
 
-    A home that cannot be written to is read from a copy of its catalog, without a lock.
+    A home that cannot be written to, or whose disk is full, is read from a copy of its catalog, without a lock.
 
     Raises:
         UsageError: the folder is no home.
@@ -58,7 +58,7 @@ def reading_lake(home: Path) -> Iterator[DuckLake]:
     server = catalog_server(os.environ)
     if not is_home(home):
         raise no_home(home)
-    if is_writable(home):
+    if is_writable(home) and (server is not None or has_room(home)):
         with leased_lake(home) as lake:
             yield lake
         return

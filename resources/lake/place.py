@@ -1,4 +1,4 @@
-"""Where the catalog of a home is, for a person, and whether the home may be written to."""
+"""Where the catalog of a home is, for a person."""
 
 from pathlib import Path
 
