@@ -12,7 +12,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from resources.lake.place import CATALOG, place
+from resources.home import CATALOG
+from resources.lake.place import place
 from resources.objects import disk_full
 from resources.postgres import Server
 from synth_assets.errors import IntegrityError, StoppedError, SynthError
