@@ -90,6 +90,7 @@ class Whole:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     folder = tmp_path_factory.mktemp("whole")
     recipe = load_recipe(write_recipe(folder, real_data={"reader": "invented", "test_rows": 100}))
+    open_lake(folder / "home", {}).close()
     lake = LakeResource(home=str(folder / "home"))
     defs = dg.Definitions(
         assets=dataset_assets(recipe),

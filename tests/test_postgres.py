@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from resources.claims import Claims, cutting, is_free
-from resources.home import MARKER
+from resources.home import MARKER, made
 from resources.instance import RETRYING, retries_in_one_line
 from resources.lake import DuckLake, open_lake
 from resources.lake.query import run_query
@@ -154,6 +154,7 @@ def test_a_role_and_a_password_of_odd_characters_open_the_lake(lake: DuckLake, t
 
 
 def test_a_database_without_a_catalog_has_nothing_to_query(database: str, tmp_path: Path) -> None:
+    made(tmp_path / "home")
     with pytest.raises(UsageError, match="nothing to query yet") as refusal:
         run_query(tmp_path / "home", {"SYNTH_CATALOG": database}, "SELECT * FROM usage_log")
 
@@ -420,9 +421,11 @@ def test_dagsters_retries_are_told_in_one_line(caplog: pytest.LogCaptureFixture)
 def test_doctor_says_which_server_it_talks_to_and_whether_it_answers(
     server: PostgresServer, catalog: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkup, "CHECKS", (checkup._catalog, checkup._dagster_instance))
+    monkeypatch.setattr(checkup, "CHECKS", ())
+    monkeypatch.setattr(checkup, "OF_A_HOME", (checkup._catalog, checkup._dagster_instance))
     home = Home(tmp_path / "home", recipes=tiny(tmp_path), variables={"SYNTH_CATALOG": catalog})
     shown = catalog_server(home.variables).shown
+    open_lake(home.path, home.variables).close()
 
     up = home.call("doctor")
     server.stop()

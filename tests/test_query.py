@@ -385,7 +385,7 @@ def test_a_query_that_wants_too_much_memory_is_stopped_and_spills_nowhere(
 
 
 def test_a_home_without_a_lake_is_left_as_it_is(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nothing to query yet"):
+    with pytest.raises(UsageError, match="SYNTH_HOME is not there"):
         run_query(tmp_path / "new", {}, "SELECT 1")
 
     assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """Whether a catalog belongs to the home it is opened for."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from resources.home import MARKER, Identity, identity_of, made, strangers
@@ -29,7 +30,7 @@ def recognised(lake: "DuckLake", *, is_making: bool) -> Identity | None:
     """
     where = place(lake.server, lake.home)
     rows = lake.read(NAMED_IN).rows()
-    known = Identity(*rows[0]) if rows else None
+    known = Identity(rows[0][0], rows[0][1].isoformat(timespec="seconds")) if rows else None
     home = identity_of(lake.home)
     if known is not None and home is None:
         raise IntegrityError(
@@ -47,5 +48,7 @@ def recognised(lake: "DuckLake", *, is_making: bool) -> Identity | None:
         )
     if known is None and is_making:
         known = made(lake.home)
-        lake.introduce(TABLES[NAMED_IN].frame([{"home_id": known.home_id, "made_at": known.made_at}]))
+        lake.introduce(
+            TABLES[NAMED_IN].frame([{"home_id": known.home_id, "made_at": datetime.fromisoformat(known.made_at)}])
+        )
     return known

@@ -160,9 +160,9 @@ def _home(project: Project, environ: Environ) -> Iterator[Finding]:
 
 
 def _not_yet(home: Path, environ: Environ) -> Finding:
-    """Say that there is no home; only where nobody said where it is, and nothing is there, is that nothing to mend."""
+    """Say that there is no home: nothing to mend where nothing is there, unless something else was set up around it."""
     error = no_home(home)
-    is_new = not environ.get("SYNTH_HOME") and not home.exists()
+    is_new = not home.exists() and not any(environ.get(name) for name in AROUND_A_HOME)
     return Finding("SYNTH_HOME", is_new, f"{home} is no home yet: {error.what}", error.fix, error.exit_code)
 
 
@@ -286,5 +286,6 @@ def _claims(project: Project, _: Environ) -> Iterator[Finding]:
 
 
 CHECKS = (_python, _packages, _home, _data_files, _recipes, _provider, _profiles)
+AROUND_A_HOME = ("SYNTH_CATALOG", "SYNTH_INSTANCE", "SYNTH_HEAD_FILE")
 OF_A_HOME = (_catalog, _dagster_instance, _claims, _waiting)
 """Checks of what only a home has."""

@@ -1,10 +1,12 @@
 """What the commands work with: the home, the recipes, the lake and Dagster's instance, each opened when first used."""
 
+import shutil
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from resources.home import is_home, is_writable, no_home
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
 
     from resources.lake import DuckLake
     from synth_assets.domain.ports import Routing
+
+
+def _no_folder(owner: object) -> Path:
+    """Return a folder that is gone with its owner."""
+    folder = Path(mkdtemp(prefix="synth-no-home-"))
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 class Project:
@@ -57,11 +66,11 @@ class Project:
 
         if not is_home(self.home):
             if self._is_imagining:
-                folder = self._kept_open.enter_context(TemporaryDirectory(prefix="synth-no-home-"))
-                return self._kept_open.enter_context(closing(open_lake(Path(folder), {})))
+                return self._kept_open.enter_context(closing(open_lake(_no_folder(self), {})))
             if not self._may_begin:
                 raise no_home(self.home)
-            note(f"{self.home} was no home yet; it is one now")
+            if self.home.exists():
+                note(f"{self.home} was no home (a volume that is not mounted looks the same); it is one now")
         opened = reading_lake if self._is_reading else leased_lake
         return self._kept_open.enter_context(opened(self.home))
 

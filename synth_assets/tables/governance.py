@@ -10,7 +10,7 @@ class Homes(pa.DataFrameModel):
     """The home whose catalog this is; its marker and Dagster's instance say the same."""
 
     home_id: str = column("Drawn once, when the home was made.")
-    made_at: str = column("When, UTC, as ISO 8601.")
+    made_at: INSTANT = column("When.")
 
 
 class Heads(pa.DataFrameModel):
