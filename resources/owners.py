@@ -164,6 +164,18 @@ def end_dead(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun]) -> Non
         instance.report_run_failed(run, GONE)
 
 
+def end_all(instance: dg.DagsterInstance) -> int:
+    """Mark every run that was going on as failed: in a home that was just restored none is, on whatever host.
+
+    Returns:
+        How many runs were ended.
+    """
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+    for run in runs:
+        instance.report_run_failed(run, "The backup was made while this run went on; what it had finished is kept.")
+    return len(runs)
+
+
 def end_left_behind(instance: dg.DagsterInstance, *, dataset: str, partitions: Sequence[str]) -> int:
     """End the dead runs of batches or versions of a dataset, whatever host they were on.
 

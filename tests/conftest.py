@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from resources.lake import open_lake
+from tests.fakes import disk
 from tests.fakes.postgres import PostgresServer
 
 settings.register_profile("unhurried", deadline=None)  # no example is timed: the machine may be busy
@@ -76,3 +77,13 @@ def new_catalog(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 def catalog(server: PostgresServer, new_catalog: str) -> str:
     """Address of a database with an empty lake."""
     return server.database(f"db{uuid4().hex}", like=new_catalog)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system in memory of no size yet."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    disk.mount(folder)
+    yield folder
+    disk.unmount(folder)

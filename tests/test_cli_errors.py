@@ -1,10 +1,8 @@
 """Whatever goes wrong ends in one paragraph that says what, where and how to fix it, and nothing paid is lost."""
 
-import os
 import re
 import resource
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ from synth_assets.cli.main import COMMANDS
 from synth_assets.errors import StoppedError
 from tests.command import BATCH, DATASET, KEY, LIMIT_S, RUN, Home, Told, tiny, told
 from tests.fakes.chat_provider import ChatProvider
+from tests.fakes.disk import filled, resized
 from tests.fakes.openai_server import FakeOpenAI, Fault
 
 EVERY_WORD_OF_A_PROMPT = ("You write about houses", "sentence, plain", "SECRET-ECHO")
@@ -292,23 +291,6 @@ def test_an_interrupt_in_another_stage_is_a_stop_too_whatever_it_became_on_its_w
     assert (said.facts["answered"], said.facts["held_by"]["stage"]) == (18, "scored")
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system in memory of no size yet."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
-    made = subprocess.run(mount, check=False, capture_output=True)
-    if made.returncode != 0:
-        pytest.skip("no file system may be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def resized(folder: Path, kilobytes: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(folder)], check=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kilobytes", [300, 500, 700, 900, 1000, 1100])
 def test_a_full_disk_stops_the_run_wherever_it_fills_up_and_the_next_one_goes_on(
@@ -329,20 +311,6 @@ def test_a_full_disk_stops_the_run_wherever_it_fills_up_and_the_next_one_goes_on
     assert green.code == 0, green.err
     assert not kept & set(provider.call_ids[asked:])
     assert home.read("training_examples", dataset=DATASET).height == 12
-
-
-def filled(folder: Path) -> None:
-    """Let a file system hold what it holds, and not a page more."""
-    disk = os.statvfs(folder)
-    used_kilobytes = (disk.f_blocks - disk.f_bfree) * disk.f_frsize // 1024
-    resized(folder, used_kilobytes + 64)  # a size of 0 would be no bound at all
-    with (folder / "filling").open("ab", buffering=0) as file:
-        for _ in range(64):
-            try:
-                file.write(bytes(1024))
-            except OSError:
-                break
-    assert os.statvfs(folder).f_bavail == 0
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ class HeadFile:
             IntegrityError: it is an older or another copy.
             UsageError: the file cannot be read.
         """
-        kept = self._last(chain.dataset)
+        kept = self.last(chain.dataset)
         if kept is None:
             return
         seq, head = kept["seq"], kept["head"]
@@ -47,7 +47,7 @@ class HeadFile:
 
     def keep(self, chain: Chain) -> None:
         """Write the present head down, if it is another one than the last; synced before this returns."""
-        kept = self._last(chain.dataset)
+        kept = self.last(chain.dataset)
         if not chain.length or (kept is not None and kept["head"] == chain.head):
             return
         line = {"dataset": chain.dataset, "seq": chain.length, "head": chain.head, "at": datetime.now(UTC).isoformat()}
@@ -67,7 +67,12 @@ class HeadFile:
         data = self.path.read_bytes()
         return data[: data.rfind(b"\n") + 1]
 
-    def _last(self, dataset: str) -> dict[str, Any] | None:
+    def last(self, dataset: str) -> dict[str, Any] | None:
+        """Return seq and head of the last line of a dataset; None if there is none.
+
+        Raises:
+            UsageError: the file cannot be read.
+        """
         try:
             lines = [orjson.loads(line) for line in self._written().splitlines()]
             mine = [(int(line["seq"]), str(line["head"])) for line in lines if line["dataset"] == dataset]

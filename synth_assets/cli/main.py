@@ -31,6 +31,8 @@ COMMANDS = {
     "train": "versions",
     "export": "export",
     "recheck": "recheck",
+    "backup": "backup",
+    "restore": "backup",
     "ui": "web",
 }
 """Command to the module of this package that holds it: only the one that is called is imported."""
