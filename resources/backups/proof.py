@@ -47,9 +47,9 @@ def proven(folder: Path, files: Mapping[str, Stored], needed: set[str], environ:
         raise IntegrityError("a data file that the catalog names is gone", where=f"lake, {name}", fix=FIX)
     # Beside the copy and not in it: SQLite locks what it opens, and not every disk for backups has locks.
     with tempfile.TemporaryDirectory(prefix="synth-backup-") as beside:
-        for part in ("lake", "objects", "ledger"):
-            (folder / part).mkdir(exist_ok=True)
-            Path(beside, part).symlink_to(folder / part)
+        for part in folder.iterdir():
+            if part.name != CATALOG:
+                Path(beside, part.name).symlink_to(part)
         shutil.copyfile(folder / CATALOG, Path(beside, CATALOG))
         lake = DuckLake(Path(beside), None, without_head_file(environ), is_read_only=True)
         try:

@@ -23,6 +23,8 @@ class PostgresServer:
         # Short, because the path of a socket may have 100 characters.
         self._server = get_server(Path(tempfile.mkdtemp(prefix="pg-")), cleanup_mode="delete")
         self.folder = self._server.pgdata
+        self.programs = Path(self._server.bin_path)
+        """Folder of `psql`, `pg_dump` and the others of this server's version."""
         (self.folder / "pg_hba.conf").write_text("local all postgres trust\nlocal all all scram-sha-256\n")
         for setting in ("fsync", "full_page_writes"):
             self.do(f"ALTER SYSTEM SET {setting} = off")  # the machine does not crash in these tests, the server does
