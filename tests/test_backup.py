@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,10 +37,12 @@ from pathlib import Path
 from resources.lake import open_lake
 from tests.test_lake import commit, used
 lake = open_lake(Path(sys.argv[1]), {})
-for key in sys.argv[2:]:
+for key in map(str.strip, sys.stdin):
     lake.put(key.encode(), ".md")
     lake.commit(commit(key, used(sum(key.encode()), "films"), dataset="films"))
+    print(key, flush=True)
 """
+"""Commits once for every line it is told, and has the lake open meanwhile."""
 DYING = """
 import os
 from resources.lake.ledger import Ledger
@@ -58,17 +60,28 @@ main(sys.argv[3:])
 """
 
 
-def python(script: str, *arguments: str, home: Home | None = None) -> subprocess.CompletedProcess[str]:
+def python(script: str, *arguments: str, home: Home, told: str = "") -> subprocess.CompletedProcess[str]:
     """Run a script in a process of its own."""
-    environment = home.environment if home else dict(os.environ)
+    command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        cwd=PROJECT,
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
+        command, cwd=PROJECT, env=home.environment, check=False, capture_output=True, text=True, input=told
     )
+
+
+@contextmanager
+def committing(home: Home) -> Iterator[Callable[[str], str]]:
+    """Another process that works on a home: it commits under the key it is told, and says the key when it has."""
+    command = [sys.executable, "-c", COMMITTING, str(home.path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    with subprocess.Popen(command, cwd=PROJECT, env=home.environment, **pipes) as process:
+
+        def commit(key: str) -> str:
+            process.stdin.write(f"{key}\n")
+            return str(process.stdout.readline().strip())
+
+        yield commit
+        process.stdin.close()
+        assert process.wait() == 0
 
 
 def write(file: Path, data: bytes) -> Path:
@@ -211,15 +224,16 @@ def test_what_is_committed_and_released_while_files_are_copied_is_not_in_it(
     write(staged / "data/train.parquet", b"on its way")
 
     def happen() -> None:
-        done = python(COMMITTING, str(here.path), "k1", "k2")  # it would wait here if the commit section were held
-        assert done.returncode == 0, done.stderr
+        assert [commit("k1"), commit("k2")] == ["k1", "k2"]  # it would wait here if the commit section were held
         staged.rename(staged.with_name("v3"))
         write(here.path / f"releases/{DATASET}/v4/manifest.json", b"{}")
         write(here.path / "ledger/another/entries.jsonl", b"")
 
-    before = here.read("audit_log", dataset=DATASET).height
-    meanwhile(happen)
-    said = here.call("backup", str(disk / "b"), "--json")
+    with committing(here) as commit:
+        commit("k0")  # it stands beside the catalog's file until everybody has closed that
+        before = here.read("audit_log", dataset=DATASET).height
+        meanwhile(happen)
+        said = here.call("backup", str(disk / "b"), "--json")
 
     assert said.code == 0, said.err
     assert here.read("audit_log", dataset=DATASET).height == before + 2
@@ -236,13 +250,13 @@ def test_what_is_committed_and_released_while_files_are_copied_is_not_in_it(
 def test_a_commit_whose_process_died_before_the_ledger_is_completed_in_the_restored_home(
     here: Home, there: Home, disk: Path, meanwhile: Callable[[Callable[[], object]], None]
 ) -> None:
-    assert python(DYING + COMMITTING, str(here.path), "dies").returncode == 9
-    meanwhile(lambda: python(COMMITTING, str(here.path), "completes it here"))
+    assert python(DYING + COMMITTING, str(here.path), home=here, told="dies").returncode == 9
+    meanwhile(lambda: python(COMMITTING, str(here.path), home=here, told="completes it here"))
 
     assert here.call("backup", str(disk / "b")).code == 0
     assert there.call("restore", str(disk / "b")).code == 0
 
-    done = python(COMMITTING, str(there.path), "completes it there")
+    done = python(COMMITTING, str(there.path), home=there, told="completes it there")
     assert done.returncode == 0, done.stderr
     keys = there.read("audit_log", dataset=DATASET).sort("seq")["commit_key"].to_list()
     assert keys[-2:] == ["dies", "completes it there"]
@@ -276,6 +290,10 @@ def test_one_byte_of_any_kind_of_file_is_noticed(copy: Path, there: Home) -> Non
         path.write_bytes(data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :])
         assert "not what was written" in refused(there, copy) or path.name == "backup.json", path
         path.write_bytes(data)
+    listed = (copy / "backup.json").read_bytes()
+    (copy / "backup.json").write_bytes(listed.replace(b"  ", b"\t ", 1))  # it still says the same
+    assert "not what was written" in refused(there, copy)
+    (copy / "backup.json").write_bytes(listed)
 
     assert there.call("restore", str(copy)).code == 0
 
@@ -378,16 +396,17 @@ def test_a_killed_restore_leaves_no_home_and_is_swept_by_the_next(
 def test_a_backup_that_is_still_being_made_is_not_swept_by_another(
     here: Home, disk: Path, meanwhile: Callable[[Callable[[], object]], None]
 ) -> None:
-    codes = []
+    codes, kept = [], []
 
     def happen() -> None:
         codes.append(python(SYNTH, "backup", str(disk / "b"), home=here).returncode)
+        kept.extend(path for path in disk.iterdir() if path.is_dir() and path.name != "b")
 
     meanwhile(happen)
 
     said = here.call("backup", str(disk / "b"))
 
-    assert codes == [0]
+    assert (codes, len(kept)) == ([0], 1)
     assert "taken meanwhile" in paragraph(said, 3)
     assert [path.name for path in disk.iterdir()] == ["b"]
 
@@ -479,7 +498,7 @@ def test_a_head_kept_outside_that_is_newer_says_what_is_lost_and_one_in_the_back
     told = same.call("restore", str(disk / "b"))
     assert (told.code, told.err, same.call("audit", "verify").code) == (0, "", 0)
 
-    assert python(COMMITTING, str(here.path), "k1", "k2").returncode == 0
+    assert python(COMMITTING, str(here.path), home=here, told="k1\nk2").returncode == 0
     assert here.call("audit", "verify").code == 0
     told = there.call("restore", str(disk / "b"), "--json")
 

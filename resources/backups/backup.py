@@ -37,8 +37,8 @@ def back_up(home: Path, instance: Path, target: Path, environ: Mapping[str, str]
     """
     target = target.absolute()
     refuse_servers(environ)
-    _refuse_home(home)
     _refuse_target(target, (home, instance))
+    _refuse_home(home)
     _refuse_little_room(target, (home, instance))
     with staged(target, "backing-up", swept) as folder:
         copy = _Copy(folder)
