@@ -95,7 +95,6 @@ def test_a_key_given_twice_is_named_with_both_lines(offline: Home) -> None:
         (("run", DATASET, "--batch", "2099-01-01"), "'2099-01-01' is no batch of tiny"),
         (("run", DATASET, "--batch", "yesterday"), "'yesterday' is no batch of tiny"),
         (("plan", DATASET, "--batch", "2026-11-1"), "'2026-11-1' is no batch of tiny"),
-        (("accept-short", DATASET, BATCH, "--reason", "why"), f"tiny has no batch '{BATCH}'"),
     ],
 )
 def test_a_name_nobody_knows_is_refused_with_the_names_there_are(

@@ -108,7 +108,8 @@ def test_a_home_of_an_earlier_time_gets_its_marker_once(tmp_path: Path) -> None:
     again = open_lake(tmp_path, {})
 
     assert lake.identity == again.identity == identity_of(tmp_path)
-    assert lake.read("homes").rows() == [(lake.identity.home_id, lake.identity.made_at)]
+    [(home_id, made_at)] = lake.read("homes").rows()
+    assert (home_id, made_at.isoformat()) == (lake.identity.home_id, lake.identity.made_at)
     lake.close()
     again.close()
 

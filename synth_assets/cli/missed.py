@@ -12,7 +12,7 @@ def missed_by_dataset(project: Project, found: Sequence[dict[str, Any]]) -> dict
     """Return what and fix of the missed periods of datasets that have batches, by dataset.
 
     Dagster's instance alone knows what is switched on, and opening it takes a second: where nothing was ever made,
-    nothing can have been missed.
+    nothing can have been missed. It may not be opened where nothing may be written.
 
     Args:
         project: the checkout.

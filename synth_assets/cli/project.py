@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
-from resources.home import is_home, is_writable, no_home
+from resources.home import is_home, no_home
 from resources.places import PROJECT, recipes_folder, synth_home
 from synth_assets.cli.output import note
 from synth_assets.errors import StoppedError, UsageError
@@ -45,11 +45,6 @@ class Project:
         self.home = synth_home()
         self._kept_open = ExitStack()
 
-    @property
-    def may_write(self) -> bool:
-        """Whether this user may write to the home."""
-        return is_writable(self.home)
-
     @cached_property
     def recipes(self) -> Path:
         """Folder of dataset folders."""
@@ -69,7 +64,7 @@ class Project:
                 return self._kept_open.enter_context(closing(open_lake(_no_folder(self), {})))
             if not self._may_begin:
                 raise no_home(self.home)
-            if self.home.exists():
+            if self.home.exists() and not self.home.is_mount():
                 note(f"{self.home} was no home (a volume that is not mounted looks the same); it is one now")
         opened = reading_lake if self._is_reading else leased_lake
         return self._kept_open.enter_context(opened(self.home))
