@@ -3,7 +3,6 @@
 import re
 import resource
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ from resources.journal import Journal
 from synth_assets.cli.main import COMMANDS
 from synth_assets.errors import StoppedError
 from tests.command import BATCH, DATASET, KEY, LIMIT_S, RUN, Home, Told, tiny, told
+from tests.disks import mounted, resized
 from tests.fakes.chat_provider import ChatProvider
 from tests.fakes.openai_server import FakeOpenAI, Fault
 
@@ -291,18 +291,8 @@ def test_an_interrupt_in_another_stage_is_a_stop_too_whatever_it_became_on_its_w
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system in memory of no size yet."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
-    made = subprocess.run(mount, check=False, capture_output=True)
-    if made.returncode != 0:
-        pytest.skip("no file system may be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def resized(folder: Path, kilobytes: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(folder)], check=True)
+    with mounted(tmp_path / "home", "-t", "tmpfs", "-o", "size=1m") as folder:
+        yield folder
 
 
 @pytest.mark.slow
