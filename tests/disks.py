@@ -38,3 +38,15 @@ def fill(folder: Path) -> Path:
                 os.fsync(handle)
     os.close(handle)
     return file
+
+
+def used_kilobytes(folder: Path) -> int:
+    """Return how much of a file system is taken."""
+    disk = os.statvfs(folder)
+    return (disk.f_blocks - disk.f_bfree) * disk.f_frsize // 1024
+
+
+def used_files(folder: Path) -> int:
+    """Return how many files, folders counted, a file system holds."""
+    disk = os.statvfs(folder)
+    return disk.f_files - disk.f_ffree
