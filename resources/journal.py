@@ -21,7 +21,7 @@ import orjson
 
 from resources.segment import SHORT_OF_ROOM, Segment
 from synth_assets.domain.ports import Answer
-from synth_assets.errors import IntegrityError, StoppedError, UsageError
+from synth_assets.errors import OPEN_FILES, TOO_MANY_FILES, IntegrityError, StoppedError, UsageError
 from synth_assets.vocabulary import QuarantineReason
 
 GROUP_RECORDS = 32
@@ -329,11 +329,12 @@ def _checksum(body: bytes) -> bytes:
 
 
 def _disk_stop(error: OSError, folder: Path) -> StoppedError:
+    cure = OPEN_FILES if error.errno in TOO_MANY_FILES else "free disk space there"
     kind = NoRoomError if error.errno in SHORT_OF_ROOM else StoppedError
     return kind(
         f"an answer could not be journaled: {error.strerror or type(error).__name__}",
         where=str(folder),
-        fix="free disk space there, then run the same command again; what is journaled stays",
+        fix=f"{cure}, then run the same command again; what is journaled stays",
     )
 
 

@@ -41,6 +41,8 @@ class Segment:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        # Opened before any connection is, so that no limit of open files can fail them; up to the home any may be new.
+        self._unsynced = [os.open(parent, os.O_RDONLY) for parent in (folder, *folder.parents[:3])]
         started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         self._path = folder / f"{started}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
@@ -77,9 +79,7 @@ class Segment:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._file, rest) :]
-            if not self._durable_bytes:
-                for parent in (self._path.parent, *self._path.parent.parents[:3]):  # up to the home any may be new
-                    _sync_folder(parent)
+            self._sync_folders()
             _sync(self._file)
         except OSError:
             with suppress(OSError):  # if even that fails, readers ignore the torn tail
@@ -94,7 +94,13 @@ class Segment:
                 self._cut_back()
             else:
                 self._path.unlink(missing_ok=True)
-        os.close(self._file)
+        for handle in (self._file, *self._unsynced):
+            os.close(handle)
+
+    def _sync_folders(self) -> None:
+        while self._unsynced:
+            os.fsync(self._unsynced[0])
+            os.close(self._unsynced.pop(0))
 
     def _extend(self, size: int) -> None:
         try:
@@ -144,14 +150,6 @@ def _fallocate(file: int, start: int, length: int) -> None:
 def _unsupported(*_: int) -> int:
     ctypes.set_errno(errno.EOPNOTSUPP)
     return -1
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 try:
