@@ -1,28 +1,27 @@
 """The journal: every paid answer on disk before it is used, and every call that ended without one.
 
 One append-only segment per process under ``<home>/journal/<dataset>/<batch>/``; a line is a checksum and the sorted
-JSON of one answer, or of how a call ended that brought none. What is worth keeping and what it means is decided in
-`resources.llm`.
+JSON of one answer, or of how a call ended that brought none. Room for what a call may bring is reserved on disk before
+it is sent. What is worth keeping and what it means is decided in `resources.llm`.
 """
 
 import asyncio
 import hashlib
-import os
 import queue
-import secrets
 import threading
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from resources.segment import SHORT_OF_ROOM, Segment
 from synth_assets.domain.ports import Answer
-from synth_assets.errors import IntegrityError, StoppedError, UsageError
+from synth_assets.errors import OPEN_FILES, TOO_MANY_FILES, IntegrityError, StoppedError, UsageError
 from synth_assets.vocabulary import QuarantineReason
 
 GROUP_RECORDS = 32
@@ -33,7 +32,12 @@ GROUP_S = 0.015
 
 CHECKSUM_LENGTH = 16
 
-_sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+OF_AVERAGE = 2
+"""Room for a line is at least so many times the average of those before, whatever a call was told to keep to."""
+
+
+class NoRoomError(StoppedError):
+    """The disk has no room for a line of the journal; a shorter one may still find it."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,10 @@ class Journal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: queue.SimpleQueue[list[_Item] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
+        self._segment: Segment | None = None
+        self._beginning = threading.Lock()
+        self._reserved: dict[str, int] = {}
+        self._reserved_bytes = self._gathered_bytes = self._gathered_lines = 0
         self._failure: StoppedError | None = None
         self._is_closed = False
 
@@ -129,10 +137,33 @@ class Journal:
         """Return how this call ended, None if nothing about it is on disk."""
         return self._records.get(call_id)
 
+    def reserve(self, call_id: str, size: int) -> None:
+        """Keep room on disk for what a call may bring, until it is released; the call may be sent then.
+
+        Args:
+            call_id: the call; it is on the wire but once at a time.
+            size: bytes its line takes at most.
+
+        Raises:
+            StoppedError: there is none; whatever was reserved before stays.
+        """
+        size = max(size, OF_AVERAGE * self._gathered_bytes // max(1, self._gathered_lines))
+        try:
+            self._begun().make_room(self._gathered_bytes + self._reserved_bytes + size)
+        except OSError as error:
+            raise _disk_stop(error, self._folder) from None
+        self._reserved[call_id] = size
+        self._reserved_bytes += size
+
+    def release(self, call_id: str) -> None:
+        """Let go of what was reserved for a call; what it brought has been handed over by then, or never will be."""
+        self._reserved_bytes -= self._reserved.pop(call_id, 0)
+
     async def append(self, request_id: str, record: Record) -> None:
         """Return when the record is on disk; of several records of one call the first stays.
 
         Raises:
+            NoRoomError: the disk has no room for it; another record may be short enough.
             StoppedError: it could not be written; nothing that was on disk is lost.
         """
         if self._failure is not None:
@@ -162,11 +193,16 @@ class Journal:
             self._queue.put(None)
             self._writer.join()
             self._writer = None
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
 
     def _gather(self, item: _Item) -> None:
         if self._is_closed:
             raise RuntimeError("append to a closed journal")
         self._group.append(item)
+        self._gathered_bytes += len(item.line)
+        self._gathered_lines += 1
         if len(self._group) == GROUP_RECORDS:
             self._hand_over()
 
@@ -183,28 +219,41 @@ class Journal:
             self._writer.start()
         self._queue.put(group)
 
+    def _begun(self) -> Segment:
+        with self._beginning:  # the writer begins it where nothing was reserved
+            self._segment = self._segment or Segment(self._folder)
+            return self._segment
+
     def _write_groups(self) -> None:
-        segment: _Segment | None = None
         while group := self._queue.get():
-            try:
-                if self._failure is None:
-                    segment = segment or _Segment(self._folder)
-                    segment.write(b"".join(item.line for item in group))
-            except OSError as error:
-                self._failure = _disk_stop(error, self._folder)
-            if self._failure is None:
-                for item in group:
-                    if not isinstance(item.record, Lost):
-                        self._records.setdefault(item.record.call_id, item.record)
-            _settle(group, self._failure)
-        if segment is not None:
-            segment.close()
+            failure = self._written(group)
+            if isinstance(failure, NoRoomError) and len(group) > 1:
+                for item in group:  # one that is larger than it was to be leaves room for others
+                    _settle([item], self._written([item]))
+            else:
+                _settle(group, failure)
+
+    def _written(self, group: Sequence[_Item]) -> StoppedError | None:
+        """Write lines, all or none; return why they could not be."""
+        if self._failure is not None:
+            return self._failure
+        try:
+            self._begun().write(b"".join(item.line for item in group))
+        except OSError as error:
+            failure = _disk_stop(error, self._folder)
+            if not isinstance(failure, NoRoomError):
+                self._failure = failure
+            return failure
+        for item in group:
+            if not isinstance(item.record, Lost):
+                self._records.setdefault(item.record.call_id, item.record)
+        return None
 
 
 def prefixes(home: Path, dataset: str, batch: str = "*") -> list[tuple[str, str, int, str]]:
-    """Return batch, name, bytes and sha256 of every segment there is, sorted; ``batch`` leaves out those of others."""
+    """Return batch, name, bytes and sha256 of every segment with a line, sorted; ``batch`` leaves others out."""
     found = sorted((home / "journal" / dataset).glob(f"{batch}/*.jsonl"))
-    return [(file.parent.name, file.name, *_hashed(file)) for file in found]
+    return [(file.parent.name, file.name, *_hashed(file)) for file in found if file.stat().st_size]
 
 
 def prefixes_of(
@@ -229,35 +278,6 @@ def _hashed(file: Path, size: int = -1) -> tuple[int, str]:
     with file.open("rb") as segment:
         data = segment.read(size)
     return len(data), hashlib.sha256(data).hexdigest()
-
-
-class _Segment:
-    """The file this process appends to; created, with its folders, by the first record."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        path = folder / f"{started}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        self._durable_bytes = 0
-        for parent in (folder, *folder.parents[:3]):  # batch, dataset, journal, home: any of them may be new
-            _sync_folder(parent)
-
-    def write(self, data: bytes) -> None:
-        """Append and sync; on failure the file is cut back to what was durable."""
-        try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
-            _sync(self._file)
-        except OSError:
-            with suppress(OSError):  # if even that fails, readers ignore the torn tail
-                os.ftruncate(self._file, self._durable_bytes)
-            raise
-        self._durable_bytes += len(data)
-
-    def close(self) -> None:
-        os.close(self._file)
 
 
 def encode(request_id: str, record: Record | Lost) -> bytes:
@@ -308,23 +328,17 @@ def _checksum(body: bytes) -> bytes:
     return hashlib.sha256(body).hexdigest()[:CHECKSUM_LENGTH].encode()
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _disk_stop(error: OSError, folder: Path) -> StoppedError:
-    return StoppedError(
+    cure = OPEN_FILES if error.errno in TOO_MANY_FILES else "free disk space there"
+    kind = NoRoomError if error.errno in SHORT_OF_ROOM else StoppedError
+    return kind(
         f"an answer could not be journaled: {error.strerror or type(error).__name__}",
         where=str(folder),
-        fix="free disk space there, then run the same command again; what is journaled stays",
+        fix=f"{cure}, then run the same command again; what is journaled stays",
     )
 
 
-def _settle(group: list[_Item], failure: StoppedError | None) -> None:
+def _settle(group: Sequence[_Item], failure: StoppedError | None) -> None:
     """Tell the waiting coroutines, one wake-up per event loop and group."""
     waiting = [item.done for item in group if item.done is not None]
     for loop in {done.get_loop() for done in waiting}:

@@ -3,6 +3,8 @@
 import errno
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from synth_assets.canonical import sha256
@@ -10,6 +12,9 @@ from synth_assets.domain.transactions import StoredObject
 from synth_assets.errors import IntegrityError, StoppedError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+LEAST_BYTES = 64 * 1024
+"""With less room the catalog cannot even be read: what SQLite's readers share takes half of it."""
 
 
 class ObjectFiles:
@@ -72,13 +77,34 @@ def write_synced(target: Path, data: bytes) -> None:
         raise
 
 
+@contextmanager
+def naming_the_disk(where: Path) -> Iterator[None]:
+    """Say of a full disk which one it is; what the system says of a write names no file.
+
+    Raises:
+        StoppedError: the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise disk_full(where) from None
+        raise
+
+
 def disk_full(where: Path) -> StoppedError:
     """Say that the disk is full, in one clear paragraph."""
     return StoppedError(
         "the disk is full or a file size limit was reached; everything finished before is kept",
         where=str(where),
-        fix="free some space, then run the same command again",
+        fix="free some space, or files where `df -i` shows none left, then run the same command again",
     )
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of a folder has room for nothing of use, or takes no more files."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize < LEAST_BYTES or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,6 +3,12 @@
 The class decides the exit code of the command line; nothing else about an error is interpreted.
 """
 
+import errno
+
+TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+OPEN_FILES = "raise the limit of open files (`ulimit -n`)"
+"""What a person does about `TOO_MANY_FILES`."""
+
 
 class SynthError(Exception):
     """A refusal a person can act on.
@@ -53,8 +59,9 @@ BY_EXIT_CODE: dict[int, type[SynthError]] = {
 
 def refused_by_system(error: OSError) -> StoppedError:
     """Return what the operating system refused, such as a full disk, as a stop a person can act on."""
+    cure = "check free space (for temporary files too) and permissions"
     return StoppedError(
         f"the operating system refused: {error.strerror or type(error).__name__}",
         where=str(error.filename or "this process"),
-        fix="check free space (for temporary files too) and permissions, then run the same command again",
+        fix=f"{OPEN_FILES if error.errno in TOO_MANY_FILES else cure}, then run the same command again",
     )

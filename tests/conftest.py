@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from resources.lake import open_lake
-from tests.fakes import disk
+from tests.disks import mounted
 from tests.fakes.postgres import PostgresServer
 
 settings.register_profile("unhurried", deadline=None)  # no example is timed: the machine may be busy
@@ -82,8 +82,5 @@ def catalog(server: PostgresServer, new_catalog: str) -> str:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system in memory of no size yet."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    disk.mount(folder)
-    yield folder
-    disk.unmount(folder)
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=1m") as folder:
+        yield folder

@@ -30,8 +30,8 @@ class Point:
 
 
 POINTS = {
-    "journal written": Point("resources.journal:_sync", is_after=False),
-    "journal synced": Point("resources.journal:_sync", is_after=True),
+    "journal written": Point("resources.segment:_sync", is_after=False),
+    "journal synced": Point("resources.segment:_sync", is_after=True),
     "object written": Point("pathlib:Path.replace", is_after=False, within="objects"),
     "object renamed": Point("pathlib:Path.replace", is_after=True, within="objects"),
     "rows written, not committed": Point("resources.lake.store:DuckLake._apply", is_after=True),

@@ -21,7 +21,7 @@ from resources.instance import instance_for
 from resources.places import PROJECT
 from synth_assets.canonical import sha256
 from tests.command import Home
-from tests.fakes.disk import resized
+from tests.disks import resized
 from tests.fakes.lake_rows import DATASET, SECRET, small_lake
 from tests.test_cli_errors import paragraph
 

@@ -18,8 +18,8 @@ from resources.lake import connection, copies
 from synth_assets.cli.main import COMMANDS
 from synth_assets.errors import StoppedError
 from tests.command import BATCH, DATASET, KEY, LIMIT_S, RUN, Home, Told, tiny, told
+from tests.disks import filled, resized
 from tests.fakes.chat_provider import ChatProvider
-from tests.fakes.disk import filled, resized
 from tests.fakes.openai_server import FakeOpenAI, Fault
 
 EVERY_WORD_OF_A_PROMPT = ("You write about houses", "sentence, plain", "SECRET-ECHO")

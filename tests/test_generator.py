@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from resources import journal as journal_module
+from resources import segment as segment_module
 from resources.llm import make_generator
 from resources.llm.answers import MalformedAnswerError, read_choice, retry_after
 from resources.llm.client import OpenAIGenerator, Remote
@@ -525,7 +526,7 @@ def test_a_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     with FakeOpenAI() as server:
         generate(generator_at(server.base_url, tmp_path), calls(3))
-        monkeypatch.setattr(journal_module, "_sync", full)
+        monkeypatch.setattr(segment_module, "_sync", full)
         found = generate(generator_at(server.base_url, tmp_path), calls(30))
 
     assert found.stop.reason == QuarantineReason.STOPPED

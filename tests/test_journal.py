@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from resources import journal as journal_module
+from resources import segment as segment_module
 from resources.journal import Failure, Journal, decode, encode
 from synth_assets.domain.ports import Answer
 from synth_assets.errors import IntegrityError, StoppedError, UsageError
@@ -207,7 +208,7 @@ def test_a_changed_line_in_the_middle_is_named(tmp_path: Path) -> None:
 
 def test_answers_that_come_together_share_their_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs: list[int] = []
-    monkeypatch.setattr(journal_module, "_sync", syncs.append)
+    monkeypatch.setattr(segment_module, "_sync", syncs.append)
 
     write(tmp_path, answers(256))
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from resources.home import CATALOG
 from resources.lake.place import place
-from resources.objects import disk_full
+from resources.objects import disk_full, is_full
 from resources.postgres import Server
 from synth_assets.errors import IntegrityError, StoppedError, SynthError
 from synth_assets.tables import TABLES
@@ -54,6 +54,8 @@ def read_error(error: BaseException, server: Server | None, home: Path, tables: 
     named = PARQUET.search(said)
     damaged = named[0] if named else next(_damaged(home / "lake", tables), None)
     if is_operational and not damaged and (server is not None or not is_broken(home / CATALOG)):
+        if is_full(home):  # the engine speaks of a lock or of I/O where its own small files find no room
+            return disk_full(home)
         return StoppedError(
             f"the lake could not be read ({type(error).__name__}); nothing was changed",
             where=place(server, home),

@@ -48,7 +48,6 @@ def recognised(lake: "DuckLake", *, is_making: bool) -> Identity | None:
         )
     if known is None and is_making:
         known = made(lake.home)
-        lake.introduce(
-            TABLES[NAMED_IN].frame([{"home_id": known.home_id, "made_at": datetime.fromisoformat(known.made_at)}])
-        )
+        row = {"home_id": known.home_id, "made_at": datetime.fromisoformat(known.made_at)}
+        lake.introduce(TABLES[NAMED_IN].frame([row]))
     return known

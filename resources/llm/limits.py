@@ -21,6 +21,16 @@ STOPS = {
 }
 
 
+LINE_BYTES = 2048
+"""What a line of the journal holds beside the model's words: ids, numbers, and a name that may be long."""
+
+BYTES_PER_TOKEN = 16
+"""Of an answer as it is journaled: high on purpose, four times what a token of English takes."""
+
+MOST_TOKENS = 32_768
+"""What a recipe may ask for at most; stands in where a call names no limit."""
+
+
 @dataclass(frozen=True)
 class Patience:
     """How long and how often a call is tried.
@@ -65,6 +75,17 @@ class Row:
     def jitter(self) -> float:
         """Return a number from 0 to 1 that is its own for each try, and the same in every run."""
         return random.Random(self.call.seed + self.tries).random()  # noqa: S311 - spreads waits, keeps no secret
+
+
+def most_bytes(call: Call) -> int:
+    """Return the room in the journal that is kept for what a call may bring, in bytes.
+
+    Example:
+        >>> most_bytes(Call("c", "r", "a prompt", {"max_tokens": 100}, seed=0))
+        3648
+    """
+    most = call.params.get("max_tokens")
+    return LINE_BYTES + BYTES_PER_TOKEN * (most if isinstance(most, int) else MOST_TOKENS)
 
 
 class Purse:

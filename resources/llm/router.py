@@ -14,6 +14,7 @@ from pathlib import Path
 
 from resources.journal import Journal
 from resources.llm.bulk import BulkRun
+from resources.llm.descriptors import too_few_descriptors
 from resources.llm.interrupts import interruptible, run_async
 from resources.llm.ledger import Ledger
 from resources.llm.limits import STOPS, Purse
@@ -159,7 +160,7 @@ class _Work:
     def do(self, spend_limit_usd: float | None, lookout: Lookout) -> None:
         """Send what is open, to all providers at once."""
         if any(ledger.open_rows for ledger in self._ledgers.values()):
-            self._stop = self._missing_key() or self._missing_price(spend_limit_usd)
+            self._stop = self._missing_key() or self._missing_price(spend_limit_usd) or self._few_descriptors()
             if self._stop is None:
                 with interruptible(self._interrupt):
                     run_async(lambda: self._send(spend_limit_usd, lookout))
@@ -168,6 +169,12 @@ class _Work:
             stop = run.stop = self._stop or ledger.conclude(run.stop, where=run.where)
             if self._stop is None and stop is not None and stop.reason in FALLS_BACK:
                 ledger.give_up(stop.reason)
+
+    def _few_descriptors(self) -> Stop | None:
+        wanted = {name: len(ledger.open_rows) for name, ledger in self._ledgers.items()}
+        return too_few_descriptors(
+            sum(min(rows, self._lines[name].patience.concurrency) for name, rows in wanted.items())
+        )
 
     def endings(self) -> Endings:
         """Return the endings of all providers in plan order; nothing is written to the journal any more."""

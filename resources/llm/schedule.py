@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from resources.journal import Failure, Journal
+from resources.journal import Failure, Journal, NoRoomError, Record
 from resources.llm.answers import Choice, Fault, answer_of, ending_of
-from resources.llm.limits import STOPS, Purse, Row
+from resources.llm.limits import STOPS, Purse, Row, most_bytes
 from resources.llm.line import Line, without
 from resources.llm.lookout import Lookout
 from resources.progress import ENDING, LIMITED, announce
@@ -158,6 +158,10 @@ class Schedule:
                 if self._purse.is_idle:
                     self._halt_for(QuarantineReason.BUDGET_SPENT)
                 return True
+            if not self._has_room(row.call):
+                self._purse.release(row.call)
+                self._fresh.appendleft(row)
+                return False
             self._rate.sent(time.monotonic(), row.call)
             task = asyncio.create_task(self._try(row, self._pace.sent(time.monotonic())))
             self._tasks.add(task)
@@ -171,6 +175,15 @@ class Schedule:
             lost = await self._lookout.look(self._sender.where)
             if lost is not None:
                 self.halt(lost)
+
+    def _has_room(self, call: Call) -> bool:
+        """Have the journal keep room for what a call brings; without it nothing more is sent."""
+        try:
+            self._journal.reserve(call.call_id, most_bytes(call))
+        except StoppedError as error:
+            self.halt(Stop(QuarantineReason.STOPPED, error.where, error.fix))
+            return False
+        return True
 
     def _opens_at(self) -> float:
         return max(self._pace.opens_at(), self._rate.opens_at())
@@ -197,7 +210,9 @@ class Schedule:
         self._on_wire.discard(task)
         self._wake.set()
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, StoppedError):  # the journal cannot write: every further answer would be paid and lost
+        if isinstance(error, NoRoomError):  # room was kept for the others
+            self.halt(Stop(QuarantineReason.STOPPED, error.where, error.fix))
+        elif isinstance(error, StoppedError):  # the journal cannot write: every further answer would be paid and lost
             self.interrupt(Stop(QuarantineReason.STOPPED, error.where, error.fix))
         elif error is not None:
             self._crash = error
@@ -224,6 +239,7 @@ class Schedule:
         finally:
             self._on_wire.discard(task)
             self._purse.release(row.call)
+            self._journal.release(row.call.call_id)  # what came is handed over before anything else is sent
             self._wake.set()
         if isinstance(found, Fault):
             if found.is_paid:
@@ -239,7 +255,7 @@ class Schedule:
         self._heard_at = self._answered_at = time.monotonic()
         self._purse.pay(row.call, answer)
         self._rate.took(row.call, answer)
-        await self._journal.append(row.call.request_id, answer)
+        await self._write(row, answer)
         self.paid_now += 1
         self._ended(row, ending_of(row.call.request_id, answer))
 
@@ -247,7 +263,16 @@ class Schedule:
         """Make durable that an answer of no use was paid: the call is not sent again, not even after a crash."""
         self._purse.pay_unread(row.call)
         failure = Failure(row.call.call_id, fault.reason, row.tries)
-        await self._journal.append(row.call.request_id, failure)
+        await self._write(row, failure)
+
+    async def _write(self, row: Row, record: Record) -> None:
+        """Wait until a record is durable; one for which there is no room was paid for nothing, and is counted so."""
+        try:
+            await self._journal.append(row.call.request_id, record)
+        except NoRoomError:
+            row.lost += 1
+            self._journal.lose(row.call.request_id, row.call.call_id)
+            raise
 
     def _fail(self, row: Row, fault: Fault, number: int) -> None:
         """Stop the run, try the row again later, or give it up."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from resources.objects import naming_the_disk
 from synth_assets.cli.output import as_json, counted, print_json, say
 from synth_assets.cli.project import Project
 from synth_assets.domain.references import split_version
-from synth_assets.errors import RefusedError, UsageError
+from synth_assets.errors import RefusedError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from synth_assets.domain.transactions import Commit
@@ -78,14 +79,14 @@ def _chosen(files: Mapping[str, bytes], form: str) -> dict[str, bytes]:
 def _staged(files: Mapping[str, bytes], target: Path) -> Path:
     """Write the files beside the target; it appears whole or not at all."""
     _refuse_taken(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     staged = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        for name, data in files.items():
-            file = staged / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(data)
-    except OSError:
+        with naming_the_disk(target.parent):
+            for name, data in files.items():
+                file = staged / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(data)
+    except (OSError, StoppedError):
         shutil.rmtree(staged, ignore_errors=True)
         raise
     return staged

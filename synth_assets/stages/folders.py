@@ -5,7 +5,8 @@ import shutil
 from collections.abc import Mapping, Set
 from pathlib import Path
 
-from resources.objects import sync_folder
+from resources.objects import naming_the_disk, sync_folder
+from synth_assets.errors import StoppedError
 from synth_assets.stages.proof import staged_name
 
 
@@ -19,10 +20,25 @@ def stage_folder(folder: Path, digest: str, files: Mapping[str, bytes]) -> Path:
 
     Returns:
         The folder that `place` brings to its place.
+
+    Raises:
+        StoppedError: the disk is full; nothing of it is left there.
     """
     staged = folder / staged_name(digest)
     if staged.exists():
         shutil.rmtree(staged)
+    try:
+        with naming_the_disk(folder):
+            _write(staged, files)
+    except (OSError, StoppedError):
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+    for inside in (*(path for path in staged.rglob("*") if path.is_dir()), staged, folder, folder.parent):
+        sync_folder(inside)
+    return staged
+
+
+def _write(staged: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         file = staged / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -30,9 +46,6 @@ def stage_folder(folder: Path, digest: str, files: Mapping[str, bytes]) -> Path:
             opened.write(data)
             opened.flush()
             os.fsync(opened.fileno())
-    for inside in (*(path for path in staged.rglob("*") if path.is_dir()), staged, folder, folder.parent):
-        sync_folder(inside)
-    return staged
 
 
 def sweep(folder: Path, digests: Set[str]) -> None:

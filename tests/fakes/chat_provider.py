@@ -35,9 +35,11 @@ class ChatProvider(FakeOpenAI):
         self.latency_s = latency_s
         self._open = threading.Event()
         self._open.set()
+        self._free = 0
 
-    def hold(self) -> None:
-        """Answer nothing until `go`."""
+    def hold(self, after: int = 0) -> None:
+        """Answer nothing until `go`, but the first so many requests."""
+        self._free = after
         self._open.clear()
 
     def go(self) -> None:
@@ -58,7 +60,7 @@ class ChatProvider(FakeOpenAI):
         return {request.authorization for request in self.requests}
 
     async def _answer(self, request: Request, fault: Fault | None, writer: asyncio.StreamWriter) -> _Reply | None:
-        while not self._open.is_set():
+        while not self._open.is_set() and request.number > self._free:
             await asyncio.sleep(0.01)
         await asyncio.sleep(self.latency_s)
         if request.path != CHAT_ONLY:
