@@ -21,7 +21,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo ui test slow long browser bench torture check install install-dev lock lock-check clean
+.PHONY: help demo ui test slow long weeks browser bench torture check install install-dev lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ slow: install-dev ## run the slow tests; having none is fine
 
 long: install-dev ## run what takes many minutes and is no part of every change; it prints the figures it measures
 	$(PY) -m pytest -q -n 2 -m long
+
+weeks: install-dev ## leave the whole machine alone: power cuts and dead processes while batches are made
+	$(PY) -m pytest -q -m slow tests/test_weeks.py
 
 bench: install-dev ## measure beside peers and limits (benchmarks/RESULTS.md)
 # A goal that is missed ends the first with 1; the second is measured all the same.

@@ -57,7 +57,7 @@ def test_a_machine_that_loses_its_power_goes_on_by_itself(tmp_path: Path) -> Non
         sent, durable = provider.call_ids, journaled(machine.home)
 
         web = machine.start()
-        for part in ("worker", "daemon", "web server", "code server"):
+        for part in ("worker", "daemon", "web server", "code behind the server", "code server"):
             before = len(provider.requests)
             wait_for(lambda before=before: len(provider.requests) > before + AT_ONCE or patient(lambda: done(web)))
             assert machine.kill(part) or done(web)

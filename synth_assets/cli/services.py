@@ -91,7 +91,7 @@ def keep_running(services: Sequence[Service]) -> Ended | None:
     Returns:
         The service that could not be kept running; None if we were asked to end.
     """
-    with Signals() as signals, _groups(signals) as groups:
+    with Signals() as signals, _groups(services, signals) as groups:
         for each in services:
             groups.append(each.start())
             _wait(each, signals)
@@ -156,13 +156,16 @@ class Signals:
 
 
 @contextmanager
-def _groups(signals: Signals) -> Iterator[list[int]]:
+def _groups(services: Sequence[Service], signals: Signals) -> Iterator[list[int]]:
     """Yield the list of groups to end, whatever happens; a service that was started again leaves its workers in one."""
     groups: list[int] = []
     try:
         yield groups
     finally:
         _end(groups, signals)
+        for each in services:
+            if each.process is not None:
+                each.process.wait()
 
 
 def _end(groups: Sequence[int], signals: Signals) -> None:
