@@ -6,6 +6,7 @@ to be made and paid for.
 
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ import orjson
 from synth_assets.errors import IntegrityError, UsageError
 
 MARKER = "home.json"
+MEANT = "SYNTH_HOME_ID"
+"""Variable by which `synth ui` tells the processes it starts which home they are for."""
 CATALOG = "catalog.sqlite"
 FORMAT = 1
 """Of the folder; a home of a later one is not opened."""
@@ -34,7 +37,8 @@ class Identity:
 
     def __str__(self) -> str:
         """Return how a person tells it from another."""
-        return f"{self.home_id[:8]}, made {self.made_at[:16].replace('T', ' ')} UTC"
+        made = f", made {self.made_at[:16].replace('T', ' ')} UTC" if self.made_at else ""
+        return f"{self.home_id[:8]}{made}"
 
 
 def is_home(home: Path) -> bool:
@@ -104,6 +108,29 @@ def identity_of(home: Path) -> Identity | None:
     return found
 
 
+def refuse_other(home: Path, environ: Mapping[str, str]) -> None:
+    """Refuse to open a home that is not the one our parent was started for: its volume is away, or another's is there.
+
+    Without this, the first process after an unmount would make a new folder in the mount point.
+
+    Args:
+        home: SYNTH_HOME.
+        environ: where the parent said which home it means; nothing is refused if nobody said.
+
+    Raises:
+        UsageError: it is no home now.
+        IntegrityError: it is another one.
+    """
+    meant = environ.get(MEANT)
+    if not meant:
+        return
+    found = identity_of(home)
+    if found is None:
+        raise no_home(home)
+    if found.home_id != meant:
+        raise strangers(found, Identity(meant, ""), which="this web UI", where=str(home / MARKER))
+
+
 def made(home: Path) -> Identity:
     """Return the identity of a home, drawing it if nobody did before; of two who draw at once, one wins.
 
@@ -138,9 +165,9 @@ def strangers(home: Identity, other: Identity, *, which: str, where: str) -> Int
         which: that place, for a person.
         where: its address.
     """
-    older = "the home is the older of the two" if home.made_at < other.made_at else "the home is the newer of the two"
+    older = f"; this one is the {'older' if home.made_at < other.made_at else 'newer'}" if other.made_at else ""
     return IntegrityError(
-        f"{which} belongs to another home ({other}) than this one ({home}); {older}; nothing was paid",
+        f"{which} belongs to another home ({other}) than this one ({home}){older}; nothing was paid",
         where=where,
         fix="mount the right volume, or correct SYNTH_HOME, SYNTH_CATALOG or SYNTH_INSTANCE: the three belong together",
     )

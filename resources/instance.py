@@ -21,7 +21,7 @@ from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
-from resources.home import Identity, is_home, no_home, strangers
+from resources.home import Identity, refuse_other, strangers
 from resources.locks import holding, instance_lock
 from resources.places import PROJECT, synth_home
 from resources.postgres import INSTANCE, instance_server
@@ -152,8 +152,7 @@ class InstanceStorage(_AtHome, DagsterStorage):
         ``alembic_version``, after which nobody can open the files again.
         """
         home, server = _home(config_value), instance_server(os.environ)
-        if synth_home() in home.parents and not is_home(synth_home()):
-            raise no_home(synth_home())
+        refuse_other(synth_home(), os.environ)
         home.mkdir(parents=True, exist_ok=True)
         with holding(instance_lock(home, server), wait_s=LOCK_WAIT_S):
             if server is None:

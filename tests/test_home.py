@@ -9,8 +9,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from resources.home import MARKER, identity_of, made
-from resources.instance import instance_for
+from resources.home import MARKER, MEANT, identity_of, made
+from resources.instance import dagster_home, instance_for
 from resources.lake import open_lake
 from resources.wiring import LakeResource
 from synth_assets.errors import IntegrityError, UsageError
@@ -175,9 +175,29 @@ def test_an_instance_that_knows_another_home_keeps_the_next_one_from_paying(
 
     assert said.code == 4
     assert "Dagster's instance belongs to another home" in said.err
-    assert "this one (" in said.err
+    assert "than this one (" in said.err
     assert len(provider.requests) == asked
     assert first.call(*RUN).code == 0
+
+
+def test_who_was_started_for_a_home_opens_no_other_and_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The volume goes away, or is swapped, under a web UI that runs."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("SYNTH_HOME", str(home))
+    monkeypatch.setenv(MEANT, made(home).home_id)
+    instance_for(dagster_home()).dispose()
+
+    home.rename(tmp_path / "away")
+    with pytest.raises(UsageError, match="SYNTH_HOME is not there"):
+        instance_for(dagster_home())
+    assert not home.exists()
+
+    made(home)
+    with pytest.raises(IntegrityError, match="this web UI belongs to another home"):
+        instance_for(dagster_home())
+    assert [file.name for file in home.iterdir()] == [MARKER]
 
 
 def test_what_the_daemon_opens_is_a_home_and_the_instances_own(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """Schedules: one per recipe, asking for the batch in whose period the tick falls, never for a future one."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
-from dagster._utils.schedules import is_valid_cron_string
+from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,19 @@ def test_a_tick_means_the_batch_in_whose_period_it_falls(
     folder: Path, changes: dict[str, Any], tick: datetime, batch: str | None
 ) -> None:
     assert current_batch(dataset(folder, **changes).model, tick) == batch
+
+
+@pytest.mark.parametrize("first", ["2026-03-27", "2026-10-23"], ids=["an hour less", "an hour more"])
+@pytest.mark.parametrize("cron", ["30 2 * * *", "0 6 * * *", "59 23 * * *"])
+def test_every_day_has_its_batch_when_the_clocks_are_changed(folder: Path, cron: str, first: str) -> None:
+    """Half past two does not come on one of these days, and comes twice on another."""
+    model = dataset(folder, timezone="Europe/Berlin", start="2026-01-01", cron=cron).model
+    begin = at(f"{first}T00:00", "Europe/Berlin")
+    ticks = list(islice(cron_string_iterator(begin.timestamp(), cron, "Europe/Berlin"), 5))
+
+    assert [current_batch(model, tick) for tick in ticks] == [
+        f"{begin + timedelta(days=day):%Y-%m-%d}" for day in range(5)
+    ]
 
 
 def test_a_batch_is_asked_for_once_however_often_its_schedule_ticks(tmp_path: Path) -> None:

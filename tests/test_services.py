@@ -54,7 +54,8 @@ def test_a_service_that_dies_is_started_again_and_the_others_go_on(tmp_path: Pat
         [
             Service("lasting", counting(lasting, "time.sleep(600)")),
             Service("mortal", counting(mortal, "time.sleep(600) if n == 2 else sys.exit(1)")),
-        ]
+        ],
+        {},
     )
 
     assert ended is None
@@ -62,7 +63,7 @@ def test_a_service_that_dies_is_started_again_and_the_others_go_on(tmp_path: Pat
 
 
 def test_a_service_that_dies_again_and_again_is_given_up(tmp_path: Path) -> None:
-    ended = keep_running([Service("mortal", counting(tmp_path / "mortal", "sys.exit(7)"))])
+    ended = keep_running([Service("mortal", counting(tmp_path / "mortal", "sys.exit(7)"))], {})
 
     assert ended == Ended("mortal", 7)
     assert starts(tmp_path / "mortal") == MOST_DEATHS + 1
@@ -70,7 +71,7 @@ def test_a_service_that_dies_again_and_again_is_given_up(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("code", [2, 3, 4])
 def test_a_service_that_refuses_to_run_is_not_started_again(tmp_path: Path, code: int) -> None:
-    ended = keep_running([Service("refusing", counting(tmp_path / "refusing", f"sys.exit({code})"))])
+    ended = keep_running([Service("refusing", counting(tmp_path / "refusing", f"sys.exit({code})"))], {})
 
     assert ended == Ended("refusing", code)
     assert starts(tmp_path / "refusing") == 1
@@ -90,7 +91,7 @@ def test_a_service_that_lives_and_does_nothing_is_ended_and_started_again(
         looks.append(starts(file) > 0)
         return looks.count(True) == 1
 
-    assert keep_running([Service("frozen", counting(file, "time.sleep(600)"), is_ready=is_ready)]) is None
+    assert keep_running([Service("frozen", counting(file, "time.sleep(600)"), is_ready=is_ready)], {}) is None
     assert starts(file) == 2
 
 

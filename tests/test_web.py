@@ -24,7 +24,7 @@ time.sleep(600)
 SERVE = """
 import sys
 from synth_assets.cli.services import Service, keep_running
-sys.exit(7 if keep_running([Service("server", [sys.executable, "-c", sys.argv[1]])]) else 0)
+sys.exit(7 if keep_running([Service("server", [sys.executable, "-c", sys.argv[1]])], {}) else 0)
 """
 HEARS_HUP = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 """The tests themselves may run under nohup."""

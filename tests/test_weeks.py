@@ -40,8 +40,8 @@ def green(web: Web) -> set[str]:
     return {key for key, colour in web.partitions(DATASET, "training_ready").items() if colour == "MATERIALIZED"}
 
 
-def done(web: Web) -> bool:
-    return green(web) == set(BATCHES)
+def done(web: Web, batches: list[str] = BATCHES) -> bool:
+    return green(web) == set(batches)
 
 
 def test_a_machine_that_loses_its_power_goes_on_by_itself(tmp_path: Path) -> None:
@@ -68,4 +68,31 @@ def test_a_machine_that_loses_its_power_goes_on_by_itself(tmp_path: Path) -> Non
     assert not durable & set(provider.call_ids[len(sent) :]), "what was on disk is not paid again"
     assert max(provider.paid_calls.values()) <= 3
     assert machine.home.read("training_examples", dataset=DATASET).height == ACCEPT * len(BATCHES)
+    assert findings(machine.home) == []
+
+
+def test_a_volume_that_goes_away_and_comes_back_costs_nothing_but_time(tmp_path: Path) -> None:
+    """Nobody makes a new home in its place, and what failed meanwhile is resumed by the sensor."""
+    recipes = tiny(tmp_path, batch={"accept": ACCEPT}, generator={"concurrency": 2})
+    batches = BATCHES[:AT_ONCE]
+    with (
+        ChatProvider(latency_s=0.1) as provider,
+        Machine(Home(tmp_path / "home", provider.base_url, recipes), tmp_path / "log") as machine,
+    ):
+        home = machine.home.path
+        web = machine.start()
+        web.switch_on(sensors=("regeneration",))
+        web.backfill(DATASET, CHAIN, batches)
+        wait_for(lambda: len(started(web)) > 1 and len(provider.requests) > AT_ONCE)
+        home.rename(tmp_path / "away")
+        wait_for(lambda: "SYNTH_HOME is not there" in machine.log.read_text(encoding="utf-8"))
+        assert not home.exists()
+        (tmp_path / "away").rename(home)
+
+        wait_for(lambda: patient(lambda: done(web, batches)))
+        wait_for(lambda: all(run["status"] in OVER for run in web.runs()))
+        machine.stop()
+
+    assert max(provider.paid_calls.values()) <= 2
+    assert machine.home.read("training_examples", dataset=DATASET).height == ACCEPT * len(batches)
     assert findings(machine.home) == []

@@ -69,14 +69,18 @@ class Project:
         opened = reading_lake if self._is_reading else leased_lake
         return self._kept_open.enter_context(opened(self.home))
 
-    def begin(self) -> None:
+    def begin(self) -> str:
         """See to it that there is a home, and that catalog and instance are its own.
+
+        Returns:
+            The home's id.
 
         Raises:
             IntegrityError: they are another home's.
         """
         with self._kept_open, self.instance():
-            return
+            identity = self.lake.identity
+        return identity.home_id if identity is not None else ""
 
     def recipe(self, dataset: str) -> Recipe:
         """Return a dataset's recipe.

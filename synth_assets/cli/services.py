@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,10 +49,14 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
     deaths: list[float] = field(default_factory=list)
 
-    def start(self) -> int:
-        """Start it as a group of its own, and return the group's id."""
+    def start(self, variables: Mapping[str, str]) -> int:
+        """Start it as a group of its own, and return the group's id.
+
+        Args:
+            variables: of its environment, beside our own.
+        """
         self.worked_at = time.monotonic()
-        environment = {**os.environ, "DAGSTER_HOME": str(PROJECT), "DAGSTER_DISABLE_TELEMETRY": "1"}
+        environment = {**os.environ, "DAGSTER_HOME": str(PROJECT), "DAGSTER_DISABLE_TELEMETRY": "1", **variables}
         self.process = subprocess.Popen(self.command, cwd=PROJECT, env=environment, start_new_session=True)  # noqa: S603 - ours
         return self.process.pid
 
@@ -82,18 +86,19 @@ class Ended:
     code: int
 
 
-def keep_running(services: Sequence[Service]) -> Ended | None:
+def keep_running(services: Sequence[Service], variables: Mapping[str, str]) -> Ended | None:
     """Keep services running until a signal asks us to end, and leave none of their processes behind.
 
     Args:
         services: in the order they are started; each waits for the one before to be ready.
+        variables: of their environment, beside our own.
 
     Returns:
         The service that could not be kept running; None if we were asked to end.
     """
     with Signals() as signals, _groups(services, signals) as groups:
         for each in services:
-            groups.append(each.start())
+            groups.append(each.start(variables))
             _wait(each, signals)
             threading.Thread(target=each.probe, daemon=True).start()
         while not signals.seen:
@@ -105,7 +110,7 @@ def keep_running(services: Sequence[Service]) -> Ended | None:
                 if code in REFUSALS or not each.may_start_again():
                     return Ended(each.name, code)
                 note(f"the {each.name} ended by itself (exit {code}) and is started again; what runs goes on")
-                groups.append(each.start())
+                groups.append(each.start(variables))
         return None
 
 

@@ -9,6 +9,7 @@ import click
 import yaml
 
 from resources.daemon import refuse_second
+from resources.home import MEANT
 from resources.places import PROJECT
 from synth_assets.cli.project import Project
 from synth_assets.cli.services import Service, keep_running
@@ -29,10 +30,10 @@ def ui(*, port: int) -> None:
     INT, TERM and HUP end it with everything it started; under nohup HUP is ignored. A second signal ends at once.
     """
     refuse_taken(port)
-    Project(may_begin=True).begin()
+    home_id = Project(may_begin=True).begin()
     refuse_second()
     with TemporaryDirectory(prefix="synth-ui-") as folder:
-        ended = keep_running(_services(Path(folder), port))
+        ended = keep_running(_services(Path(folder), port), {MEANT: home_id})
     if ended is not None:
         raise StoppedError(
             f"the {ended.name} could not be kept running (exit {ended.code}); everything was ended",
