@@ -42,7 +42,7 @@ long: install-dev ## run what takes many minutes and is no part of every change;
 	$(PY) -m pytest -q -n 2 -m long
 
 weeks: install-dev ## leave the whole machine alone: power cuts and dead processes while batches are made
-	$(PY) -m pytest -q -m slow tests/test_weeks.py
+	$(PY) -m pytest -q -m "slow or long" tests/test_weeks.py
 
 bench: install-dev ## measure beside peers and limits (benchmarks/RESULTS.md)
 # A goal that is missed ends the first with 1; the second is measured all the same.

@@ -96,7 +96,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("made") / "home"
     small_lake(home).close()
     write(home / SEGMENT, b"a whole line\nand a torn o")
-    write(home / "home.json", b'{"id": "this home"}')
+    write(home / "notes.json", b'{"id": "this home"}')
     write(home / "marts/funnel.parquet", b"computed anew")
     os.utime(write(home / DROP, b'{"text": "somebody else wrote this"}\n'), ns=(AT_NS, AT_NS))
     for name in ("claims/films/version.lock", "runtime/here/port"):

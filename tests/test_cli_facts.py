@@ -444,15 +444,14 @@ def test_a_check_that_breaks_is_a_finding_itself(fresh: Run, monkeypatch: pytest
     assert SECRET not in out + err
 
 
-def test_an_open_attempt_nobody_works_on_waits_for_a_person(reading: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_open_attempt_without_a_recipe_is_pointed_out(reading: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkup, "CHECKS", ())
-    monkeypatch.setattr(checkup, "OF_A_HOME", (checkup._waiting,))
+    monkeypatch.setattr(checkup, "OF_A_HOME", (checkup._claims,))
 
     code, out, _ = reading("doctor")
 
-    assert code == 1
-    assert f"films {STOPPED} has been stopped for" in out
-    assert f"`synth run films --batch {STOPPED}` goes on" in out
+    assert code == 0
+    assert f"`synth run films --batch {STOPPED}` goes on once its recipe can be read" in out
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,7 @@ def test_what_is_on_from_the_start_pays_nothing(tmp_path: Path) -> None:
         "inbox",
         "marts",
         "run_failure",
+        "alerts",
     }
     assert {name for name, status in sensors.items() if status == "STOPPED"} == {"regeneration", "release"}
 

@@ -14,8 +14,6 @@ from tests.torture import findings, journaled
 from tests.web import Web, wait_for
 from tests.weeks import Machine
 
-pytestmark = pytest.mark.slow
-
 CHAIN = tuple(map(str, BATCH_ASSETS))
 BATCHES = [f"2026-11-{day:02d}" for day in range(1, 13)]
 ACCEPT = 12
@@ -44,6 +42,7 @@ def done(web: Web, batches: list[str] = BATCHES) -> bool:
     return green(web) == set(batches)
 
 
+@pytest.mark.slow
 def test_a_machine_that_loses_its_power_goes_on_by_itself(tmp_path: Path) -> None:
     recipes = tiny(tmp_path, batch={"accept": ACCEPT}, generator={"concurrency": 2})
     with (
@@ -71,6 +70,7 @@ def test_a_machine_that_loses_its_power_goes_on_by_itself(tmp_path: Path) -> Non
     assert findings(machine.home) == []
 
 
+@pytest.mark.long
 def test_a_volume_that_goes_away_and_comes_back_costs_nothing_but_time(tmp_path: Path) -> None:
     """Nobody makes a new home in its place, and what failed meanwhile is resumed by the sensor."""
     recipes = tiny(tmp_path, batch={"accept": ACCEPT}, generator={"concurrency": 2})

@@ -10,8 +10,8 @@ from resources.backups.manifest import HOME, INSTANCE, NAME, Manifest, Stored, n
 from resources.backups.moment import Moment, moment_of
 from resources.backups.proof import data_files, proven
 from resources.backups.staging import placed, staged, what_is_in
+from resources.home import CATALOG, is_writable
 from resources.lake import reading_lake
-from resources.lake.place import CATALOG, is_writable
 from resources.objects import write_synced
 from resources.postgres import catalog_server, instance_server
 from synth_assets.errors import RefusedError, StoppedError, UsageError

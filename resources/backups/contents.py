@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from resources.backups.copying import is_beside_database
-from resources.lake.place import CATALOG
+from resources.home import CATALOG
 
 CLAIMS, RUNTIME, LEDGER, RELEASES = "claims", "runtime", "ledger", "releases"
 TRANSIENT = {CLAIMS, RUNTIME, "catalog.lock", "catalog.held", "catalog.holder"}

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from resources.backups.copying import snapshot
+from resources.home import CATALOG
 from resources.lake.ledger import Ledger, last_entry
-from resources.lake.place import CATALOG
 from resources.locks import commit_lock, holding
 
 LOCK_WAIT_S = 120

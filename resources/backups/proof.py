@@ -7,9 +7,9 @@ from pathlib import Path, PurePath
 from sqlite3 import Connection
 
 from resources.backups.manifest import HOME, Head, Stored, named
+from resources.home import CATALOG
 from resources.lake import DuckLake
 from resources.lake.head_file import VARIABLE as HEAD_FILE
-from resources.lake.place import CATALOG
 from synth_assets.domain.chain import Chain
 from synth_assets.errors import IntegrityError
 

@@ -274,13 +274,17 @@ def _waiting(project: Project, _: Environ) -> Iterator[Finding]:
 
 
 def _claims(project: Project, _: Environ) -> Iterator[Finding]:
-    """List the batches that somebody works on; a claim ends with its holder."""
+    """List the batches that somebody works on, and open attempts of datasets whose recipe cannot be read."""
     from resources.claims import is_free
 
-    batches = project.lake.read("batches").sort("dataset", "batch").select("dataset", "batch", "attempts")
-    for dataset, batch, _attempts in batches.iter_rows():
+    readable = {each.dataset for each in project.datasets() if not isinstance(each, BrokenRecipe)}
+    batches = project.lake.read("batches").sort("dataset", "batch")
+    for dataset, batch, attempt in batches.select("dataset", "batch", "open_attempt").iter_rows():
         if not is_free(project.home, dataset, batch):
             yield Finding(f"claim {dataset} {batch}", True, "held: a process works on it")
+        elif attempt is not None and dataset not in readable:
+            says = f"attempt {attempt} is open and nobody works on it; `synth run {dataset} --batch {batch}` goes on"
+            yield Finding(f"claim {dataset} {batch}", True, f"{says} once its recipe can be read")
     planned = batches.filter(batches["attempts"] > 0).height
     yield Finding("batches", True, f"{counted(planned, 'batch', 'batches')} planned so far")
 
