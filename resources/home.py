@@ -13,6 +13,7 @@ from pathlib import Path
 
 import orjson
 
+from synth_assets.canonical import digest
 from synth_assets.errors import IntegrityError, UsageError
 
 MARKER = "home.json"
@@ -92,13 +93,15 @@ def identity_of(home: Path) -> Identity | None:
     """
     file = home / MARKER
     try:
-        said = orjson.loads(file.read_bytes())
-        found = Identity(str(said["home_id"]), str(said["made_at"]))
-        form = int(said["format"])
+        data = file.read_bytes()
+        said = orjson.loads(data)
+        found, form = Identity(said["home_id"], said["made_at"]), said["format"]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
-        raise IntegrityError("the home's marker cannot be read", where=str(file), fix="restore the file") from None
+        raise _damaged(file) from None
+    if data != _written(found, form):
+        raise _damaged(file)
     if form > FORMAT:
         raise UsageError(
             f"the home has format {form}, and this version of the project knows {FORMAT}",
@@ -106,6 +109,16 @@ def identity_of(home: Path) -> Identity | None:
             fix="use the version of the project that made it",
         )
     return found
+
+
+def _damaged(file: Path) -> IntegrityError:
+    return IntegrityError("the home's marker was damaged or changed", where=str(file), fix="restore it from a backup")
+
+
+def _written(home: Identity, form: int) -> bytes:
+    """Return the bytes of a marker; their last value is a hash of the others, so that damage shows."""
+    said = {"home_id": home.home_id, "made_at": home.made_at, "format": form}
+    return orjson.dumps({**said, "sha256": digest(said)}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def refuse_other(home: Path, environ: Mapping[str, str]) -> None:
@@ -144,7 +157,7 @@ def made(home: Path) -> Identity:
     drawn = Identity(uuid.uuid4().hex, datetime.now(UTC).isoformat(timespec="seconds"))
     draft = home / f".{MARKER}-{drawn.home_id}"
     with draft.open("wb") as file:
-        file.write(orjson.dumps({"home_id": drawn.home_id, "made_at": drawn.made_at, "format": FORMAT}) + b"\n")
+        file.write(_written(drawn, FORMAT))
         file.flush()
         os.fsync(file.fileno())
     try:

@@ -17,8 +17,8 @@ from synth_assets.reports.audit import verify
 from synth_assets.tables import TABLES
 
 KINDS = ("flip", "truncate", "delete")
-HARMLESS = ("claims/", "dagster/", "catalog.lock", "marts/")
-"""Places whose files say nothing of the data: locks, Dagster's own history, and marts, which are computed anew."""
+HARMLESS = ("claims/", "dagster/", "catalog.lock", "marts/", "verified.json")
+"""Places whose files say nothing of the data: locks, Dagster's own history, marts, and when somebody verified."""
 
 
 @dataclass(frozen=True)

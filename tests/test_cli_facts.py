@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from resources.lake import DuckLake, leased_lake, open_lake
-from synth_assets.cli import checkup
+from synth_assets.cli import checkup, home_checks
 from synth_assets.cli.main import _exit_code
 from synth_assets.cli.output import console
 from synth_assets.cli.project import Project
@@ -446,7 +446,7 @@ def test_a_check_that_breaks_is_a_finding_itself(fresh: Run, monkeypatch: pytest
 
 def test_an_open_attempt_without_a_recipe_is_pointed_out(reading: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkup, "CHECKS", ())
-    monkeypatch.setattr(checkup, "OF_A_HOME", (checkup._claims,))
+    monkeypatch.setattr(checkup, "OF_A_HOME", (home_checks._claims,))
 
     code, out, _ = reading("doctor")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from resources.home import MARKER, MEANT, identity_of, made
+from resources.home import MARKER, MEANT, _written, identity_of, made
 from resources.instance import dagster_home, instance_for
 from resources.lake import open_lake
 from resources.wiring import LakeResource
@@ -128,19 +128,25 @@ def test_a_marker_that_is_gone_or_another_homes_is_no_new_home(tmp_path: Path) -
     assert not (ours / MARKER).exists()
 
 
-@pytest.mark.parametrize(("text", "error"), [("{", IntegrityError), ('{"home_id": 1}', IntegrityError)])
-def test_a_marker_that_cannot_be_read_is_damage(tmp_path: Path, text: str, error: type[Exception]) -> None:
-    open_lake(tmp_path, {}).close()
-    (tmp_path / MARKER).write_text(text)
+def test_no_byte_of_a_marker_can_be_changed_unseen(tmp_path: Path) -> None:
+    made(tmp_path)
+    file = tmp_path / MARKER
+    whole = file.read_bytes()
 
-    with pytest.raises(error, match="marker cannot be read"):
-        open_lake(tmp_path, {})
+    damaged = [
+        whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :] for at in range(len(whole)) for bit in (0, 3)
+    ]
+    for data in (b"", whole[:-1], whole + b" ", b"[]", b"{}", b"null", *damaged):
+        file.write_bytes(data)
+        with pytest.raises(IntegrityError, match="the home's marker was damaged or changed"):
+            identity_of(tmp_path)
 
 
 def test_a_home_of_a_later_format_is_left_alone(tmp_path: Path) -> None:
     open_lake(tmp_path, {}).close()
-    said = json.loads((tmp_path / MARKER).read_text())
-    (tmp_path / MARKER).write_text(json.dumps(said | {"format": 2}))
+    identity = identity_of(tmp_path)
+    assert identity is not None
+    (tmp_path / MARKER).write_bytes(_written(identity, 2))
 
     with pytest.raises(UsageError, match="has format 2, and this version of the project knows 1"):
         open_lake(tmp_path, {})

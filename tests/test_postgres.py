@@ -17,7 +17,7 @@ from resources.lake import DuckLake, open_lake
 from resources.lake.query import run_query
 from resources.locks import FileLock, ServerLock, advisory_key, holding
 from resources.postgres import catalog_server, instance_server
-from synth_assets.cli import checkup
+from synth_assets.cli import checkup, home_checks
 from synth_assets.domain.transactions import Commit
 from synth_assets.errors import RefusedError, StoppedError, SynthError, UsageError
 from synth_assets.recipe import Recipe, load_recipe
@@ -422,7 +422,7 @@ def test_doctor_says_which_server_it_talks_to_and_whether_it_answers(
     server: PostgresServer, catalog: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkup, "CHECKS", ())
-    monkeypatch.setattr(checkup, "OF_A_HOME", (checkup._catalog, checkup._dagster_instance))
+    monkeypatch.setattr(checkup, "OF_A_HOME", (home_checks._catalog, home_checks._dagster_instance))
     home = Home(tmp_path / "home", recipes=tiny(tmp_path), variables={"SYNTH_CATALOG": catalog})
     shown = catalog_server(home.variables).shown
     open_lake(home.path, home.variables).close()

@@ -1,5 +1,6 @@
 """What a person would be called for: named while it lasts, told once, and told once more when it is over."""
 
+import re
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from tests.fakes.recipes import write_recipe
 from tests.fakes.webhook import Webhook
 from tests.fakes.world import World
 
+PRICES = {"fake-model": {"input_usd_per_million": 0.0, "output_usd_per_million": 0.0, "as_of": "2026-11-01"}}
 NOON = datetime(2026, 11, 6, 12, tzinfo=UTC)
 
 
@@ -138,7 +140,11 @@ def test_a_schedule_that_nobody_ticks_is_a_trouble_until_a_daemon_runs(
 
 def test_the_doctor_names_what_waits_for_a_person_and_cures_the_dead(tmp_path: Path) -> None:
     with ChatProvider(repeats=1.0) as provider:
-        home = Home(tmp_path / "home", provider.base_url, tiny(tmp_path))
+        home = Home(
+            tmp_path / "home",
+            provider.base_url,
+            tiny(tmp_path, batch={"budget_usd": 1.0}, generator={"prices": PRICES}),
+        )
         assert home.call(*RUN).code == 1
         with home.entered():
             folder = dagster_home()
@@ -152,6 +158,11 @@ def test_the_doctor_names_what_waits_for_a_person_and_cures_the_dead(tmp_path: P
             assert f"{DATASET} {BATCH} has been red for less than a minute" in said.out
             assert f"`synth run {DATASET} --batch {BATCH}`" in said.out
 
+            assert f"verified {DATASET}: never" in said.out
+            assert home.call("audit", "verify").code == 0
+
             cured = home.call("doctor", "--cure")
             assert cured.out.startswith("ended 1 dead run\n")
             assert "runs/dead" not in cured.out
+            assert re.search(rf"verified {DATASET}: entry \d+ at \S+, 0 written since", cured.out)
+            assert f"budget {DATASET}: {BATCH} used 0.0000 of 1.0000 USD" in cured.out

@@ -18,6 +18,9 @@ CLAIMS, RUNTIME, LEDGER, RELEASES = "claims", "runtime", "ledger", "releases"
 TRANSIENT = {CLAIMS, RUNTIME, "catalog.lock", "catalog.held", "catalog.holder"}
 """Of a home: who works on what, and the server of the embedded model. They are of this host and this moment."""
 
+LOCKS = {"storage.lock", "owners"}
+"""Of the instance: who makes its tables, and whose process a run is."""
+
 IN_A_RELEASE = 4
 """Names on the way to a file of a release: releases, dataset, folder, file."""
 
@@ -40,7 +43,7 @@ def of_home(home: Path, instance: Path) -> list[Path]:
 
 def of_instance(instance: Path, home: Path) -> list[Path]:
     """Return the files Dagster keeps in a folder, relative to it, in the order they are copied in."""
-    kept = [path for path in walked(instance, without=home) if path.name != "storage.lock"]
+    kept = [path for path in walked(instance, without=home) if path.name not in LOCKS and path.parts[0] not in LOCKS]
     return sorted(kept, key=lambda path: (_turn(path), path.as_posix()))
 
 

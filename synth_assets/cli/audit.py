@@ -1,6 +1,7 @@
 """`synth audit`: who did what, and whether what is stored still agrees with it."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -99,6 +100,7 @@ def verify(*, dataset: str | None, head: str | None, is_json: bool) -> None:
 
     Nothing is changed. Exit code 4 means that something contradicts itself.
     """
+    from resources.verified import Verified, write_down
     from synth_assets.domain.auditing import is_head
     from synth_assets.reports.audit import verify as verify_dataset
 
@@ -109,9 +111,11 @@ def verify(*, dataset: str | None, head: str | None, is_json: bool) -> None:
         what = "a head is 12 to 64 hex digits" if not is_head(given) else "a head belongs to one dataset"
         raise UsageError(what, where="--head", fix="synth audit verify DATASET --head HASH")
     found = [verify_dataset(project.lake, name, given) for name in chosen]
-    for each in found:
-        if not each.findings:
-            project.lake.keep_head(each.dataset)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    sound = [each for each in found if not each.findings]
+    for each in sound:
+        project.lake.keep_head(each.dataset)
+    write_down(project.home, {each.dataset: Verified(each.entries, now) for each in sound})
     if is_json:
         print_json([asdict(each) for each in found])
     else:

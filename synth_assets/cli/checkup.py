@@ -6,9 +6,7 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,9 +14,11 @@ from resources.home import is_home, no_home
 from synth_assets.checks.calendar import refuse_moved
 from synth_assets.cli.batches import batch_key
 from synth_assets.cli.endpoints import problem_of_connection, problem_of_models
+from synth_assets.cli.findings import Environ, Finding, refused
+from synth_assets.cli.home_checks import OF_A_HOME
 from synth_assets.cli.output import counted
 from synth_assets.cli.project import Project
-from synth_assets.errors import StoppedError, SynthError
+from synth_assets.errors import SynthError
 from synth_assets.recipe import BrokenRecipe
 from synth_assets.recipe.models import ModelUse
 from synth_assets.recipe.providers import EMBEDDED, Profiles, load_profiles
@@ -32,25 +32,6 @@ HASH_SHOWN = 12
 INSTALL = "run `make demo`, which installs it"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor: ``fix`` and ``exit_code`` matter only when something is wrong."""
-
-    name: str
-    is_ok: bool
-    says: str
-    fix: str = ""
-    exit_code: int = StoppedError.exit_code
-
-
-def _refused(name: str, error: SynthError) -> Finding:
-    """Return a refusal as a finding: any other command would end with it."""
-    return Finding(name, False, f"{error.what} ({error.where})", error.fix, error.exit_code)
-
-
-Environ = Mapping[str, str]
-
-
 def examine(project: Project, environ: Environ) -> list[Finding]:
     """Return the findings of every check; one that breaks is a finding itself."""
     findings: list[Finding] = []
@@ -58,7 +39,7 @@ def examine(project: Project, environ: Environ) -> list[Finding]:
         try:
             findings += check(project, environ)
         except SynthError as error:
-            findings.append(_refused(_title(check), error))
+            findings.append(refused(_title(check), error))
         except Exception as error:  # noqa: BLE001 - the doctor must live through every illness
             findings.append(Finding(_title(check), False, f"failed with {type(error).__name__}", "run it with --debug"))
     return findings
@@ -159,26 +140,15 @@ def _home(project: Project, environ: Environ) -> Iterator[Finding]:
     )
 
 
+AROUND_A_HOME = ("SYNTH_CATALOG", "SYNTH_INSTANCE", "SYNTH_HEAD_FILE")
+"""What is set up around a home that must be there then."""
+
+
 def _not_yet(home: Path, environ: Environ) -> Finding:
     """Say that there is no home: nothing to mend where nothing is there, unless something else was set up around it."""
     error = no_home(home)
     is_new = not home.exists() and not any(environ.get(name) for name in AROUND_A_HOME)
     return Finding("SYNTH_HOME", is_new, f"{home} is no home yet: {error.what}", error.fix, error.exit_code)
-
-
-def _catalog(project: Project, environ: Environ) -> Iterator[Finding]:
-    from resources.lake import catalog_place
-
-    datasets = project.lake.read("heads")["dataset"].to_list()
-    names = ", ".join(sorted(datasets)) or "none yet"
-    yield Finding("catalog", True, f"{catalog_place(project.home, environ)} opens; datasets: {names}")
-
-
-def _dagster_instance(project: Project, _: Environ) -> Iterator[Finding]:
-    from resources.instance import storage_place
-
-    with project.instance() as instance:
-        yield Finding("dagster instance", True, f"{storage_place()} opens; {counted(instance.get_runs_count(), 'run')}")
 
 
 def _recipes(project: Project, _: Environ) -> Iterator[Finding]:
@@ -188,14 +158,14 @@ def _recipes(project: Project, _: Environ) -> Iterator[Finding]:
         yield Finding("recipes", True, f"none in {project.recipes}; `synth init NAME` makes one")
     for recipe in found:
         if isinstance(recipe, BrokenRecipe):
-            yield _refused(f"recipe {recipe.dataset}", recipe.error)
+            yield refused(f"recipe {recipe.dataset}", recipe.error)
             continue
         try:
             refuse_moved(project.lake, recipe)
             batch_key(recipe, None)
             new_templates(recipe, project.lake)
         except SynthError as error:
-            yield _refused(f"recipe {recipe.dataset}", error)
+            yield refused(f"recipe {recipe.dataset}", error)
         else:
             counts = f"{counted(len(recipe.templates), 'prompt')}, {counted(len(recipe.seeds), 'seed row')}"
             yield Finding(f"recipe {recipe.dataset}", True, f"{counts}, sha256 {recipe.sha256[:HASH_SHOWN]}")
@@ -219,7 +189,7 @@ def _provider(project: Project, environ: Environ) -> Iterator[Finding]:
                 says, modes = f"{provider.model} at {provider.name}, key set: {has_key}", {provider.mode}
                 bases.add(address.base_url)
         except SynthError as error:
-            yield _refused(name, error)
+            yield refused(name, error)
             continue
         missing = sorted(modes - {template.mode for template in recipe.templates})
         says = f"{says}, but no prompt has mode {missing[0]}" if missing else says
@@ -260,36 +230,4 @@ def _profiles(project: Project, environ: Environ) -> Iterator[Finding]:
         yield Finding(f"provider {name}", problem is None, says, fix)
 
 
-def _waiting(project: Project, _: Environ) -> Iterator[Finding]:
-    """List what waits for a person."""
-    from sensors.troubles import troubles
-
-    recipes = [each for each in project.datasets() if not isinstance(each, BrokenRecipe)]
-    with project.instance() as instance:
-        found = troubles(project.lake, instance, recipes, now=datetime.now(UTC))
-    for each in found:
-        yield Finding(each.key, False, each.what, each.fix)
-    if not found:
-        yield Finding("waiting", True, "nothing waits for a person")
-
-
-def _claims(project: Project, _: Environ) -> Iterator[Finding]:
-    """List the batches that somebody works on, and open attempts of datasets whose recipe cannot be read."""
-    from resources.claims import is_free
-
-    readable = {each.dataset for each in project.datasets() if not isinstance(each, BrokenRecipe)}
-    batches = project.lake.read("batches").sort("dataset", "batch")
-    for dataset, batch, attempt in batches.select("dataset", "batch", "open_attempt").iter_rows():
-        if not is_free(project.home, dataset, batch):
-            yield Finding(f"claim {dataset} {batch}", True, "held: a process works on it")
-        elif attempt is not None and dataset not in readable:
-            says = f"attempt {attempt} is open and nobody works on it; `synth run {dataset} --batch {batch}` goes on"
-            yield Finding(f"claim {dataset} {batch}", True, f"{says} once its recipe can be read")
-    planned = batches.filter(batches["attempts"] > 0).height
-    yield Finding("batches", True, f"{counted(planned, 'batch', 'batches')} planned so far")
-
-
 CHECKS = (_python, _packages, _home, _data_files, _recipes, _provider, _profiles)
-AROUND_A_HOME = ("SYNTH_CATALOG", "SYNTH_INSTANCE", "SYNTH_HEAD_FILE")
-OF_A_HOME = (_catalog, _dagster_instance, _claims, _waiting)
-"""Checks of what only a home has."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from synth_assets.cli.output import as_json, console, counted, print_json, say, visible
+from synth_assets.cli.output import as_json, console, counted, note, print_json, say, visible
 from synth_assets.cli.project import Project
 from synth_assets.cli.starter import starter_files
 from synth_assets.domain.references import NAME
@@ -67,7 +67,7 @@ def doctor(*, cure: bool, is_json: bool) -> None:
 
     project = Project(is_imagining=True)
     if cure:
-        say(f"ended {counted(end_dead_runs(project), 'dead run')}")
+        (note if is_json else say)(f"ended {counted(end_dead_runs(project), 'dead run')}")
     findings = examine(project, os.environ)
     if is_json:
         print_json([dataclasses.asdict(finding) for finding in findings])
