@@ -1,4 +1,4 @@
-"""Whose process a Dagster run is: a lock taken before its first event is stored, and freed by that process's death.
+"""Whose process a Dagster run is: a lock taken before it says that it started, and freed by that process's death.
 
 A process id means nothing on another host or in another container, and comes back; a lock that nobody holds is proof.
 Dagster's own launcher looks at nothing, so a run whose process is gone would stay "started" and keep its place in the
@@ -24,7 +24,7 @@ PID_TAG, HOST_TAG = "synth/pid", "synth/host"
 PARTITION_TAG = "dagster/partition"
 UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 UNDER_WAY = frozenset({dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING})
-"""A run that says so has had its first event stored, and so an owner."""
+"""A run that says so has, or had, an owner."""
 
 GONE = "The process of this run is gone; everything it finished is kept."
 RENEW_EVERY_S = 5.0
@@ -122,7 +122,7 @@ def _holds(lock: Lock) -> bool:
 
 def owners_of(instance: dg.DagsterInstance) -> Owners | None:
     """Return the owners of an instance's runs; None for one that keeps none, as in a test's memory."""
-    found = getattr(instance.event_log_storage, "owners", None)
+    found = getattr(instance.run_storage, "owners", None)
     return found if isinstance(found, Owners) else None
 
 

@@ -13,16 +13,17 @@ whether it still lives before it is used, so that a server that was restarted is
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import sqlalchemy
-from dagster import DagsterEventType
-from dagster._core.events.log import EventLogEntry
+from dagster import DagsterEvent, DagsterEventType
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
@@ -59,26 +60,28 @@ ENDS = frozenset({DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, Da
 
 
 class Owning:
-    """What an event log adds: whoever says that a run started owns it, until it is said that it ended."""
+    """What a store of runs adds: whoever says that a run started owns it until everybody can read that it ended."""
 
     owners: Owners
 
-    def store_event(self, event: EventLogEntry) -> None:
-        """Store an event; the run's lock is held before anybody can read that it started."""
-        kind = event.dagster_event_type if event.is_dagster_event else None
-        if kind is DagsterEventType.RUN_START:
-            self.owners.own(event.run_id)
-        super().store_event(event)  # type: ignore[misc]
-        if kind in ENDS:
-            self.owners.give_back(event.run_id)
+    def handle_run_event(self, run_id: str, event: DagsterEvent, update_timestamp: datetime | None = None) -> None:
+        """Bring a run's status up to an event; its lock is held as long as the status says that it goes on."""
+        if event.event_type is DagsterEventType.RUN_START:
+            self.owners.own(run_id)
+        super().handle_run_event(run_id, event, update_timestamp)  # type: ignore[misc]
+        if event.event_type in ENDS:
+            self.owners.give_back(run_id)
 
 
-class OpenEventLog(Owning, SqliteEventLogStorage):
+class OwningRuns(Owning, SqliteRunStorage):
+    """Dagster's store of runs in a file, with their owners."""
+
+
+class OpenEventLog(SqliteEventLogStorage):
     """The event log whose connections stay open; one lock, as in Dagster's own, keeps threads apart."""
 
-    def __init__(self, base_dir: str, owners: Owners) -> None:
+    def __init__(self, base_dir: str) -> None:
         self._engines: OrderedDict[str, sqlalchemy.Engine] = OrderedDict()
-        self.owners = owners
         super().__init__(base_dir)
 
     @contextmanager
@@ -117,15 +120,14 @@ class OpenEventLog(Owning, SqliteEventLogStorage):
 def postgres_storage(server: Server, inst_data: ConfigurableClassData | None = None) -> "DagsterPostgresStorage":
     """Return Dagster's Postgres storage, its three parts each with a pool of one connection that may grow."""
     from dagster_postgres import DagsterPostgresStorage
-    from dagster_postgres.event_log import PostgresEventLogStorage
+    from dagster_postgres.run_storage import PostgresRunStorage
 
-    class OwningEventLog(Owning, PostgresEventLogStorage):
+    class OwningServerRuns(Owning, PostgresRunStorage):
         owners = Owners(Path(), server)
 
     url = server.url
     storage = DagsterPostgresStorage(url, inst_data=inst_data)
-    storage._event_log_storage.dispose()
-    storage._event_log_storage = OwningEventLog(url)
+    storage._run_storage = OwningServerRuns(url, should_autocreate_tables=False)
     for part in (storage.event_log_storage, storage.run_storage, storage.schedule_storage):
         part._engine = sqlalchemy.create_engine(
             url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=MAX_MORE, pool_pre_ping=True
@@ -138,4 +140,6 @@ class SqliteStorage(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data=inst_data)
-        self._event_log_storage = OpenEventLog(str(Path(base_dir) / "history" / "runs"), Owners(Path(base_dir), None))
+        self._event_log_storage = OpenEventLog(str(Path(base_dir) / "history" / "runs"))
+        self._run_storage = OwningRuns(address_of(str(Path(base_dir) / "history"), "runs"))
+        self._run_storage.owners = Owners(Path(base_dir), None)

@@ -3,19 +3,24 @@
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
+from dagster._core.launcher import WorkerStatus
 
+from resources import owners
 from resources.claims import Claims, cutting, is_free
 from resources.home import MARKER, made
-from resources.instance import RETRYING, retries_in_one_line
+from resources.instance import RETRYING, instance_for, retries_in_one_line
 from resources.lake import DuckLake, open_lake
 from resources.lake.query import run_query
 from resources.locks import FileLock, ServerLock, advisory_key, holding
+from resources.owners import Owners
 from resources.postgres import catalog_server, instance_server
 from synth_assets.cli import checkup, home_checks
 from synth_assets.domain.transactions import Commit
@@ -351,6 +356,48 @@ def test_a_claim_on_the_server_is_seen_from_another_home_and_dies_with_its_holde
         assert claims.hold(recipe.model, BATCH).fence == 2
     claims.release()
     assert is_free(lake.home, "tiny", BATCH)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread brings about."""
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_run_whose_session_ended_is_owned_again_as_long_as_its_process_lives(
+    server: PostgresServer, lake: DuckLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that was restarted has forgotten every session."""
+    monkeypatch.setattr(owners, "RENEW_EVERY_S", 0.05)
+    ours, daemons = Owners(Path(), lake.server), Owners(Path(), lake.server)
+    assert ours.own("run")
+    assert daemons.lives("run")
+    assert not daemons.own("run")
+
+    server.end_sessions(database_of(lake))
+    until(lambda: daemons.lives("run"))
+
+    assert not ours.has_lost("run")
+    ours.give_back("run")
+    assert not daemons.lives("run")
+
+
+def test_a_run_that_nobody_owns_is_given_time_where_a_server_may_have_forgotten_its_owner(
+    catalog: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTH_CATALOG", catalog)
+    with instance_for(tmp_path / "dagster") as instance:
+
+        @dg.job
+        def waits() -> None: ...
+
+        run = instance.create_run_for_job(waits, status=dg.DagsterRunStatus.STARTED)
+        launcher = instance.run_launcher
+        assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+        monkeypatch.setattr("resources.launcher.GRACE_S", 0.0)
+        assert launcher.check_run_worker_health(run).status is WorkerStatus.FAILED
 
 
 def test_who_lost_the_session_of_a_claim_to_a_rival_cannot_commit(
