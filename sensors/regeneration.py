@@ -57,17 +57,28 @@ def _left_alone(case: Case, now: datetime) -> str | None:
     """Return why nothing is asked for; None if something is."""
     if case.is_tripped:
         return str(case.refusal)
-    if case.is_unjudged and not case.is_busy:
+    if case.is_busy:
+        return "somebody works on it"
+    if case.is_unjudged:
         return None
     # A look that is still to come was dated by a clock that ran ahead: how long ago it was nobody knows.
     is_recent = case.is_silent and case.looked_at is not None and case.looked_at <= now
     again_at = case.looked_at + RETRY_AFTER if is_recent and case.looked_at else now
+    return left_to_a_person(case) or (
+        f"the provider failed; next try after {again_at:%H:%M} UTC" if now < again_at else None
+    )
+
+
+def left_to_a_person(case: Case) -> str | None:
+    """Return why a batch does not go on by itself, however long one waits; None if it does."""
+    if case.is_tripped:
+        return str(case.refusal)
+    if case.is_unjudged:
+        return None
     reasons = {
-        "somebody works on it": case.is_busy,
         f"attempt {case.attempt} was stopped {case.stops} times; a person should look": case.stops > MAX_RESUMES,
         str(case.refusal): case.refusal is not None and not case.is_open,
         "its budget is spent": case.money_left_usd is not None and case.money_left_usd <= 0,
-        f"the provider failed; next try after {again_at:%H:%M} UTC": now < again_at,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 

@@ -9,8 +9,8 @@ import dagster as dg
 from resources.claims import is_free
 from resources.daemon import DAEMON
 from resources.lake import DuckLake
-from resources.owners import dead_runs, owners_of
-from sensors.regeneration import cases_of, topups
+from resources.owners import PARTITION_TAG, UNFINISHED, dead_runs, owners_of
+from sensors.regeneration import cases_of, left_to_a_person
 from sensors.switches import is_switched_on, switched_on_at
 from synth_assets.assets.partitions import batches_of, current_batch
 from synth_assets.domain.transactions import Lake
@@ -142,22 +142,30 @@ def _of_the_daemon(instance: dg.DagsterInstance, recipes: Sequence[Recipe]) -> I
 
 
 def _of_batches(lake: DuckLake, instance: dg.DagsterInstance, recipe: Recipe, *, now: datetime) -> Iterator[Trouble]:
-    """Yield the batches that are not green and that nobody will look after."""
+    """Yield the batches that are not green, that nobody works on or will, and that do not go on by themselves."""
+    goes_on = is_switched_on(instance, REGENERATION)
     cases = [case for case in cases_of(lake, recipe) if not case.is_busy]
-    goes_on: set[str] = set()
-    if is_switched_on(instance, REGENERATION):
-        goes_on = {each.batch for each in topups(cases, now=now)[0]}
+    due = _asked_for(instance, [case.batch for case in cases])
     for case in cases:
-        if case.batch in goes_on or not is_free(lake.home, recipe.dataset, case.batch):
+        because = left_to_a_person(case)
+        if case.batch in due or (goes_on and because is None) or not is_free(lake.home, recipe.dataset, case.batch):
             continue
         age = _age(now - case.looked_at) if case.looked_at else "a while"
-        state = "stopped" if case.is_open else "red"
-        because = f": {case.refusal}" if case.refusal else ""
         yield Trouble(
             f"{recipe.dataset}/{case.batch}",
-            f"{recipe.dataset} {case.batch} has been {state} for {age}{because}",
+            f"{recipe.dataset} {case.batch} has been {'stopped' if case.is_open else 'red'} for {age}"
+            + (f": {because}" if because else ""),
             f"`synth status {recipe.dataset}` says why; `synth run {recipe.dataset} --batch {case.batch}` goes on",
         )
+
+
+def _asked_for(instance: dg.DagsterInstance, batches: Sequence[str]) -> set[str]:
+    """Return the batches that a run is queued or going on for; dead ones are a trouble of their own."""
+    if not batches:
+        return set()
+    statuses = [*UNFINISHED, dg.DagsterRunStatus.QUEUED]
+    runs = instance.get_runs(dg.RunsFilter(statuses=statuses, tags={PARTITION_TAG: list(batches)}))
+    return {run.tags[PARTITION_TAG] for run in runs} - {run.tags.get(PARTITION_TAG, "") for run in dead_runs(instance)}
 
 
 def _age(time: timedelta) -> str:

@@ -1,6 +1,7 @@
 """The web server and the daemon, started as `make ui` does: what happens once the switches are on."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,11 @@ REAL = {"reader": "movie_reviews", "test_rows": 100}
 def requested(web: Web, sensor: str) -> list[str]:
     """Run keys a sensor asked for, in the order of its looks."""
     return [key for tick in web.ticks(sensor) for key in tick["runKeys"]]
+
+
+def told_of(webhook: Webhook, kind: str) -> list[dict[str, Any]]:
+    """Notices of failed runs have a `run_id`, those of troubles a `key`."""
+    return [body for body in webhook.bodies if kind in body]
 
 
 def test_from_an_empty_home_to_a_version_and_a_trained_model(tmp_path: Path) -> None:
@@ -61,7 +67,8 @@ def test_a_short_batch_is_topped_up_by_the_sensor_and_then_left_alone(tmp_path: 
             ended = wait_for(
                 lambda: [t for t in web.ticks("regeneration") if "all 3 attempts" in (t["skipReason"] or "")]
             )
-            wait_for(lambda: len(webhook.bodies) >= len(web.runs_ended("FAILURE")))
+            wait_for(lambda: len(told_of(webhook, "run_id")) >= len(web.runs_ended("FAILURE")))
+            wait_for(lambda: told_of(webhook, "key"))
             keys = requested(web, "regeneration")
             failed = web.runs_ended("FAILURE")
             released = requested(web, "release")
@@ -72,5 +79,8 @@ def test_a_short_batch_is_topped_up_by_the_sensor_and_then_left_alone(tmp_path: 
         assert ended[0]["status"] == "SKIPPED"
         assert released == []
         assert max(provider.paid_calls.values()) == 1
-        assert sorted(body["run_id"] for body in webhook.bodies) == sorted(failed), "each failed run is told once"
-        assert {(body["job"], body["partition"]) for body in webhook.bodies} == {("tiny_batch", batch["batch"])}
+        failures = told_of(webhook, "run_id")
+        assert sorted(body["run_id"] for body in failures) == sorted(failed), "each failed run is told once"
+        assert {(body["job"], body["partition"]) for body in failures} == {("tiny_batch", batch["batch"])}
+        [trouble] = told_of(webhook, "key")
+        assert trouble["text"].startswith(f"tiny {batch['batch']} has been red for")

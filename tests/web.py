@@ -144,9 +144,9 @@ class Web:
         return [str(each["failureMetadata"]) for each in events if each.get("error")]
 
 
-def wait_for(found: Callable[[], T | None]) -> T:
+def wait_for(found: Callable[[], T | None], *, patience_s: float = PATIENCE_S) -> T:
     """Ask again and again until there is an answer."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience_s
     while time.monotonic() < end:
         answer = found()
         if answer:
