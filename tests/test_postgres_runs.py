@@ -13,6 +13,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from resources.home import MARKER, made
 from resources.instance import dagster_home, instance_for
 from tests.command import BATCH, DATASET, LIMIT_S, RUN, Home, tiny, told
 from tests.fakes.chat_provider import ChatProvider
@@ -166,6 +167,8 @@ def test_of_many_runs_of_a_batch_exactly_one_works_and_nothing_is_paid_twice(cat
             (host.path / "ledger").parent.mkdir()
             (home.path / "ledger").mkdir(parents=True, exist_ok=True)
             (host.path / "ledger").symlink_to(home.path / "ledger", target_is_directory=True)
+            made(home.path)
+            (host.path / MARKER).symlink_to(home.path / MARKER)
         provider.hold()
         with killed([host.start(*RUN) for host in hosts]) as started:
             assert provider.arrived.wait(WAIT_S)

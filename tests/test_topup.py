@@ -24,7 +24,7 @@ ANY_BALANCE = {"label_deviation": {"max": 0.5, "because": "How many repeat thems
 def one_attempt(home: Home) -> Ran:
     """Materialize the chain once, as the web UI does; `synth run` would go on by itself."""
     with home.entered():
-        project = Project()
+        project = Project(may_begin=True)
         with project.instance() as instance:
             return run_job(project, instance, batch_job(DATASET), recipe=project.recipe(DATASET), partition=BATCH)
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from synth_assets.domain.ports import Routing
 
 
+def _looks_unmounted(home: Path) -> bool:
+    """Whether a folder is there, empty, and no mount point."""
+    return home.is_dir() and not home.is_mount() and not any(home.iterdir())
+
+
 def _no_folder(owner: object) -> Path:
     """Return a folder that is gone with its owner."""
     folder = Path(mkdtemp(prefix="synth-no-home-"))
@@ -64,8 +69,8 @@ class Project:
                 return self._kept_open.enter_context(closing(open_lake(_no_folder(self), {})))
             if not self._may_begin:
                 raise no_home(self.home)
-            if self.home.exists() and not self.home.is_mount():
-                note(f"{self.home} was no home (a volume that is not mounted looks the same); it is one now")
+            if _looks_unmounted(self.home):
+                note(f"{self.home} was empty (a volume that is not mounted looks the same); it is a home now")
         opened = reading_lake if self._is_reading else leased_lake
         return self._kept_open.enter_context(opened(self.home))
 
