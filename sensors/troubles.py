@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+from dagster._utils.schedules import cron_string_iterator
 
 from resources.claims import is_free
 from resources.daemon import DAEMON
 from resources.lake import DuckLake
 from resources.owners import PARTITION_TAG, UNFINISHED, dead_runs, owners_of
 from sensors.regeneration import cases_of, left_to_a_person
+from sensors.schedules import cron_of
 from sensors.switches import is_switched_on, switched_on_at
 from synth_assets.assets.partitions import batches_of, current_batch
 from synth_assets.domain.transactions import Lake
@@ -99,7 +101,7 @@ def troubles(
 def missed_of(lake: Lake, instance: dg.DagsterInstance, recipe: Recipe, *, now: datetime) -> list[Trouble]:
     """Return the missed periods of a dataset; nothing where its schedule is off."""
     on_at = switched_on_at(instance, recipe)
-    since = current_batch(recipe.model, max(on_at, _start_of(recipe))) if on_at is not None else None
+    since = current_batch(recipe.model, _first_tick(recipe, on_at)) if on_at is not None else None
     if since is None:
         return []
     batches = lake.read("batches", dataset=recipe.dataset)
@@ -110,9 +112,10 @@ def missed_of(lake: Lake, instance: dg.DagsterInstance, recipe: Recipe, *, now: 
     return [of_missed(recipe.dataset, missed)] if missed else []
 
 
-def _start_of(recipe: Recipe) -> datetime:
-    partitions = batches_of(recipe.model)
-    return partitions.start.astimezone(UTC)
+def _first_tick(recipe: Recipe, on_at: datetime) -> datetime:
+    """Return the first tick of a schedule since it was switched on; the ticks of that day may have been over."""
+    begin = max(on_at, batches_of(recipe.model).start.astimezone(UTC))
+    return next(cron_string_iterator(begin.timestamp(), cron_of(recipe.model), recipe.model.timezone))
 
 
 def _of_runs(instance: dg.DagsterInstance) -> Iterator[Trouble]:

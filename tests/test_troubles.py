@@ -68,6 +68,19 @@ def test_days_without_a_daemon_are_named_with_the_line_that_makes_up_for_them(
     assert missed.fix == f"`synth backfill {DATASET} --from 2026-11-02 --to 2026-11-05`"
 
 
+@pytest.mark.parametrize(("hour", "first"), [(5, "2026-11-03"), (7, "2026-11-04")], ids=["before", "after"])
+def test_a_day_whose_tick_was_over_when_the_schedule_was_switched_on_is_not_missed(
+    instance: dg.DagsterInstance, tmp_path: Path, hour: int, first: str
+) -> None:
+    """It ticks at six."""
+    world = World(tmp_path / "world")
+    switch(instance, DATASET, on_at=datetime(2026, 11, 3, hour, tzinfo=UTC))
+
+    [missed] = missed_of(world.lake, instance, world.recipe, now=NOON)
+
+    assert missed.fix == f"`synth backfill {DATASET} --from {first} --to 2026-11-05`"
+
+
 @pytest.mark.parametrize(
     ("by_recipe", "status", "is_on"),
     [
