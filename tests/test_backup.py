@@ -169,8 +169,8 @@ def test_what_is_restored_is_what_was_there_to_the_time_of_every_drop(here: Home
     assert (said.code, restored.code) == (0, 0), said.err + restored.err
     assert said.facts == orjson.loads((disk / "b" / "backup.json").read_bytes())
     assert (said.facts["heads"], restored.facts["lost"]) == (restored.facts["heads"], [])
-    assert verified(there, said.facts["heads"][DATASET]["sha256"])
     was, now = contents(here.path), contents(there.path)
+    assert verified(there, said.facts["heads"][DATASET]["sha256"])
     assert list(now) == list(was)
     assert [name for name in was if now[name] != was[name] and not name.startswith("catalog")] == []
     assert (there.path / DROP).stat().st_mtime_ns == AT_NS
