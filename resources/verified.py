@@ -7,6 +7,8 @@ from pathlib import Path
 
 import orjson
 
+from resources.home import has_room, is_writable
+
 FILE = "verified.json"
 
 
@@ -31,9 +33,14 @@ def last_verified(home: Path) -> dict[str, Verified]:
 
 
 def write_down(home: Path, found: Mapping[str, Verified]) -> None:
-    """Keep verifications that found nothing, where a file may be written."""
+    """Keep verifications that found nothing, where a file may be written and has room; reading leaves nothing else."""
+    if not found or not (is_writable(home) and has_room(home)):
+        return
     known = last_verified(home) | found
     draft = home / f".{FILE}"
-    with suppress(OSError):
+    try:
         draft.write_bytes(orjson.dumps({name: asdict(each) for name, each in known.items()}))
         draft.replace(home / FILE)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()

@@ -1,8 +1,6 @@
 """Nobody looks for weeks: the machine loses its power and its processes one by one, and everything gets done."""
 
-import random
 from collections.abc import Callable
-from datetime import date, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,16 +12,13 @@ from tests.command import DATASET, Home, tiny
 from tests.fakes.chat_provider import ChatProvider
 from tests.torture import findings, journaled
 from tests.web import Web, wait_for
-from tests.weeks import PARTS, Machine
+from tests.weeks import Machine
 
 CHAIN = tuple(map(str, BATCH_ASSETS))
 BATCHES = [f"2026-11-{day:02d}" for day in range(1, 13)]
-ACCEPT, FEW = 12, 6
+ACCEPT = 12
 AT_ONCE = 4
 T = TypeVar("T")
-OTHER = "other"
-POWER_CUTS = ("first", "second", "third")
-SEED = 1
 OVER = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
@@ -39,8 +34,8 @@ def started(web: Web) -> list[str]:
     return [run["runId"] for run in web.runs() if run["status"] == "STARTED"]
 
 
-def green(web: Web, dataset: str = DATASET) -> set[str]:
-    return {key for key, colour in web.partitions(dataset, "training_ready").items() if colour == "MATERIALIZED"}
+def green(web: Web) -> set[str]:
+    return {key for key, colour in web.partitions(DATASET, "training_ready").items() if colour == "MATERIALIZED"}
 
 
 def done(web: Web, batches: list[str] = BATCHES) -> bool:
@@ -100,42 +95,4 @@ def test_a_volume_that_goes_away_and_comes_back_costs_nothing_but_time(tmp_path:
 
     assert max(provider.paid_calls.values()) <= 2
     assert machine.home.read("training_examples", dataset=DATASET).height == ACCEPT * len(batches)
-    assert findings(machine.home) == []
-
-
-@pytest.mark.long
-def test_two_months_are_made_up_for_while_everything_dies_again_and_again(tmp_path: Path) -> None:
-    """64 days by backfill, today's batches of two datasets by their schedules; the power fails three times."""
-    days = [f"{date(2026, 9, 1) + timedelta(days=day)}" for day in range(64)]
-    settings = {"start": days[0], "cron": "* * * * *", "batch": {"accept": FEW}, "generator": {"concurrency": 2}}
-    recipes = tiny(tmp_path, **settings)
-    tiny(tmp_path, dataset=OTHER, **settings)
-    draw = random.Random(SEED)
-    cuts: list[tuple[int, set[str]]] = []
-    with (
-        ChatProvider(latency_s=0.05) as provider,
-        Machine(Home(tmp_path / "home", provider.base_url, recipes), tmp_path / "log") as machine,
-    ):
-        web = machine.start()
-        web.switch_on(schedules=(f"{DATASET}_schedule", f"{OTHER}_schedule"), sensors=("regeneration",))
-        web.backfill(DATASET, CHAIN, days)
-        for part in ("worker", "daemon", "web server", "code behind the server", "code server", *POWER_CUTS):
-            more = draw.randint(1, 9)
-            seen = len(provider.requests)
-            wait_for(lambda seen=seen, more=more: len(provider.requests) > seen + more)
-            if part in PARTS:
-                machine.kill(part)
-                continue
-            machine.lose_power()
-            cuts.append((len(provider.requests), journaled(machine.home)))
-            web = machine.start()
-        wait_for(lambda: patient(lambda: set(days) <= green(web) and len(green(web, OTHER)) > 0), patience_s=1800)
-        wait_for(lambda: all(run["status"] in OVER for run in web.runs()))
-        machine.stop()
-
-    assert machine.home.read("batches", dataset=DATASET)["batch"].n_unique() >= len(days)
-    assert machine.home.read("training_examples", dataset=DATASET, batch=days).height == FEW * len(days)
-    assert len(cuts) == len(POWER_CUTS)
-    for sent, durable in cuts:
-        assert not durable & set(provider.call_ids[sent:]), "what was on disk is not paid again"
     assert findings(machine.home) == []
