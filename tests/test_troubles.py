@@ -15,11 +15,11 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from resources.daemon import DAEMON
 from resources.instance import dagster_home, instance_for
 from resources.lake import open_lake
-from resources.owners import Owners
+from resources.owners import PARTITION_TAG, Owners
 from resources.webhook import WEBHOOK
 from sensors.alerts import alert_sensor
 from sensors.switches import schedule_name, switched_on_at
-from sensors.troubles import missed_of, missed_periods, troubles
+from sensors.troubles import REGENERATION, missed_of, missed_periods, troubles
 from synth_assets.recipe import Recipe, load_recipe
 from tests.command import BATCH, DATASET, RUN, Home, tiny
 from tests.fakes.chat_provider import ChatProvider
@@ -41,7 +41,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def switch(instance: dg.DagsterInstance, dataset: str, *, on_at: datetime, status: str = "RUNNING") -> None:
     """Do what the switch on the Automation page does to the instance."""
     place = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("synth_assets"), "__repository__")
-    origin = RemoteInstigatorOrigin(place, schedule_name(dataset))
+    origin = RemoteInstigatorOrigin(place, dataset if dataset == REGENERATION else schedule_name(dataset))
     data = ScheduleInstigatorData("0 6 * * *", on_at.timestamp())
     instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus(status), data))
 
@@ -149,6 +149,32 @@ def test_a_schedule_that_nobody_ticks_is_a_trouble_until_a_daemon_runs(
     assert keys() == []
     owners.give_back(DAEMON)
     lake.close()
+
+
+def test_a_batch_waits_for_a_person_unless_a_run_is_asked_for_or_it_goes_on_by_itself(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    world = World(tmp_path / "world")
+    world.generator.stop_after = 5
+    world.run()
+
+    def waiting() -> list[str]:
+        found = troubles(world.lake, instance, [world.recipe], now=NOON)
+        return [each.key for each in found if each.key.startswith(f"{DATASET}/")]
+
+    assert waiting() == [f"{DATASET}/{BATCH}"]
+
+    @dg.job
+    def tiny_batch() -> None: ...
+
+    tags = {PARTITION_TAG: BATCH}
+    run = instance.create_run_for_job(tiny_batch, status=dg.DagsterRunStatus.STARTING, tags=tags)
+    assert waiting() == []
+    instance.report_run_canceled(run)
+    assert waiting() == [f"{DATASET}/{BATCH}"]
+
+    switch(instance, REGENERATION, on_at=NOON)
+    assert waiting() == []
 
 
 def test_the_doctor_names_what_waits_for_a_person_and_cures_the_dead(tmp_path: Path) -> None:
